@@ -1,0 +1,34 @@
+# make demo   set everything up and turn a shipped picture into a 3D object
+# make test   set everything up and run all tests
+# make lint   ruff and pyright
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# PyTorch is pinned and installed first, so that the CPU build is taken where it is on offer.
+TORCH := torch==2.13.0
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.base
+	$(BIN)/sparsegen generate examples/car.png -o outputs/demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+clean:
+	rm -rf $(VENV) outputs
+
+$(VENV)/.base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[data,dev]'
+	touch $@

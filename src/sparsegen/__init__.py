@@ -1,0 +1,1 @@
+"""One picture in, 3D Gaussians out."""
