@@ -171,7 +171,9 @@ class Cameras:
         return R, T, focal, (center - self.Ks[..., :2, 2]) / half
 
 
-def intrinsics(focal: Float[Tensor, "*batch 2"], center: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 3 3"]:
+def intrinsics(
+    focal: Float[Tensor, "*batch 2"], center: Float[Tensor, "*batch 2"]
+) -> Float[Tensor, "*batch 3 3"]:
     """Intrinsic matrices from focal lengths and principal points in pixels."""
     focal, center = torch.broadcast_tensors(focal, center)
     K = focal.new_zeros(*focal.shape[:-1], 3, 3)

@@ -1,0 +1,129 @@
+"""Gaussian head: each query's state to the parameters of its Gaussians (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sparsegen.gaussians import Gaussians
+
+# Anchors are kept this far from the faces of the unit cube before their logit.
+_MARGIN = 1e-7
+
+
+@dataclass(frozen=True)
+class GaussianHeadConfig:
+    """Form of the head and of its activations.
+
+    `form`: "branches" is the reference's five networks with ReLU; "trunk" is a normalisation and one
+    network. `scale`: "clamped" is the reference's min(exp(x + bias), max_scale), which stops the gradient
+    at the top; "bounded" runs smoothly between `min_scale` and `max_scale`.
+    `shared`: one head for all decoder layers instead of one each. Scales are in world units.
+    """
+
+    form: str = "trunk"
+    shared: bool = True
+    scale: str = "bounded"
+    min_scale: float = 0.002
+    max_scale: float = 0.1
+    scale_bias: float = -1.2
+    opacity_bias: float = -1.0
+    spread: float = 0.3
+
+
+class RawGaussians(NamedTuple):
+    """Head outputs before their activations, each (b, m, k, size)."""
+
+    offset: Tensor
+    opacity: Tensor
+    rotation: Tensor
+    scale: Tensor
+    color: Tensor
+
+
+_SIZES = RawGaussians(3, 1, 4, 3, 3)  # type: ignore[arg-type]
+
+
+class BranchHead(nn.Module):
+    """One network for each parameter; opacity and scale narrow to half the width."""
+
+    def __init__(self, width: int, expansion: int) -> None:
+        super().__init__()
+        self.expansion = expansion
+        for name, size in _SIZES._asdict().items():
+            middle = width // 2 if name in ("opacity", "scale") else width
+            widths = [(width, width), (width, middle), (middle, expansion * size)]
+            layers = [nn.Linear(*w) for w in widths]
+            for layer in layers:
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.normal_(layer.bias)
+            self.add_module(name, nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2]))
+
+    def forward(self, x: Float[Tensor, "b m c"]) -> RawGaussians:
+        branches = (getattr(self, name) for name in RawGaussians._fields)
+        return RawGaussians(*(branch(x).unflatten(-1, (self.expansion, -1)) for branch in branches))
+
+
+class TrunkHead(nn.Module):
+    """Layer normalisation, one hidden layer, all parameters at once.
+
+    The last layer starts small, with a random offset for each Gaussian of a query so that they part.
+    """
+
+    def __init__(self, width: int, expansion: int, spread: float) -> None:
+        super().__init__()
+        self.expansion = expansion
+        total = sum(_SIZES)
+        self.net = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, expansion * total)
+        )
+        last = self.net[-1]
+        nn.init.normal_(last.weight, std=0.02)
+        with torch.no_grad():
+            bias = last.bias.view(expansion, total).zero_()
+            bias[:, :3] = spread * torch.randn(expansion, 3)
+            bias[:, 4] = 1.0  # the identity rotation
+
+    def forward(self, x: Float[Tensor, "b m c"]) -> RawGaussians:
+        raw = self.net(x).unflatten(-1, (self.expansion, -1))
+        return RawGaussians(*raw.split(list(_SIZES), dim=-1))
+
+
+class GaussianHead(nn.Module):
+    """Raw outputs of a `BranchHead` or `TrunkHead`, activated around the anchors."""
+
+    def __init__(self, config: GaussianHeadConfig, width: int, expansion: int, bound: float) -> None:
+        super().__init__()
+        self.config, self.bound, self.expansion = config, bound, expansion
+        if config.form == "branches":
+            self.net = BranchHead(width, expansion)
+        else:
+            self.net = TrunkHead(width, expansion, config.spread)
+
+    def forward(self, x: Float[Tensor, "b m c"], anchors: Float[Tensor, "m 3"]) -> Gaussians:
+        """Gaussians of anchors given on the unit cube; always in float32."""
+        with torch.autocast(x.device.type, enabled=False):
+            raw = self.net(x.float())
+            unit = anchors.float().clamp(_MARGIN, 1 - _MARGIN)
+            logit = torch.log(unit / (1 - unit))[:, None]  # (m, 1, 3)
+            means = 2 * self.bound * torch.sigmoid(logit + raw.offset) - self.bound
+            return Gaussians(
+                means=means.flatten(1, 2),
+                quats=F.normalize(raw.rotation, dim=-1).flatten(1, 2),
+                scales=self._scales(raw.scale).flatten(1, 2),
+                opacities=torch.sigmoid(raw.opacity + self.config.opacity_bias)[..., 0].flatten(1, 2),
+                colors=torch.sigmoid(raw.color).flatten(1, 2),
+                expansion=self.expansion,
+            )
+
+    def _scales(self, x: Tensor) -> Tensor:
+        config = self.config
+        if config.scale == "clamped":
+            return torch.exp(x + config.scale_bias).clamp(max=config.max_scale)
+        rise = config.max_scale - config.min_scale
+        return config.min_scale + rise * torch.sigmoid(x + config.scale_bias)

@@ -1,0 +1,76 @@
+"""The network's sizes in use."""
+
+from __future__ import annotations
+
+from sparsegen.errors import InputError
+from sparsegen.models.gaussian_head import GaussianHeadConfig
+from sparsegen.models.image_encoder import ImageEncoderConfig
+from sparsegen.models.position_encoder import PositionEncoderConfig
+from sparsegen.models.sparsegen import ModelConfig
+
+
+def paper() -> ModelConfig:
+    """The reference model, weight for weight and oddity for oddity: 111,817,416 parameters with its
+    unused mask token."""
+    return ModelConfig(
+        num_queries=512,
+        expansion=10,
+        width=512,
+        heads=8,
+        feed_forward=2048,
+        encoder_layers=6,
+        decoder_layers=6,
+        dropout=0.1,
+        gate_init=0.0,
+        query_content=False,
+        anchor_sampling="off",
+        truncate_times=True,
+        image_encoder=ImageEncoderConfig(
+            width=384,
+            depth=12,
+            heads=6,
+            patch_size=14,
+            input_size=224,
+            table_size=37,
+            class_token=True,
+            pixels="imagenet",
+            rays="off_centre",
+            gate_init=0.0,
+        ),
+        position_encoder=PositionEncoderConfig(
+            depth_bins=64, edges="left", margin=1e-7, sine=True, hidden_ratio=4
+        ),
+        head=GaussianHeadConfig(
+            form="branches", shared=False, scale="clamped", scale_bias=-2.3, opacity_bias=-2.0
+        ),
+    )
+
+
+def base() -> ModelConfig:
+    """The model to train on a GPU: 5,120 Gaussians from at most 24 million parameters."""
+    return ModelConfig(
+        num_queries=512,
+        expansion=10,
+        width=320,
+        heads=8,
+        feed_forward=1280,
+        encoder_layers=2,
+        decoder_layers=4,
+        detail_width=64,
+        image_encoder=ImageEncoderConfig(width=320, depth=4, heads=5, patch_size=8, table_size=16),
+    )
+
+
+def tiny() -> ModelConfig:
+    """The model to train on a laptop: 2,048 Gaussians."""
+    return ModelConfig()
+
+
+PRESETS = {"paper": paper, "base": base, "tiny": tiny}
+
+
+def preset(name: str) -> ModelConfig:
+    """The preset of this name; `InputError` if there is none."""
+    if name not in PRESETS:
+        raise InputError(f"no model preset {name!r}: choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]()

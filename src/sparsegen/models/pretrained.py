@@ -1,0 +1,99 @@
+"""Weights on disk: a folder with `config.json` and `model.safetensors`, as the Hub has it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from sparsegen.errors import InputError
+from sparsegen.formats.files import atomic_path
+from sparsegen.models.sparsegen import ModelConfig, SparseGen
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+
+
+def save_pretrained(
+    model: SparseGen,
+    folder: Path,
+    dtype: torch.dtype = torch.float16,
+    extra: dict[str, Any] | None = None,
+) -> None:
+    """Write `config.json` (the model's sizes under "model", and `extra`) and `model.safetensors`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: t.detach().to("cpu", dtype).contiguous() for name, t in model.state_dict().items()}
+    with atomic_path(folder / WEIGHTS_NAME) as path:
+        save_file(tensors, path, metadata={"format": "pt"})
+    config = {"model": asdict(model.config), **(extra or {})}
+    with atomic_path(folder / CONFIG_NAME) as path:
+        path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def load_pretrained(folder: Path) -> SparseGen:
+    """The model in a folder, in float32 and eval mode; `InputError` names what is missing or unfit."""
+    config = load_config(folder)
+    weights = folder / WEIGHTS_NAME
+    try:
+        tensors = load_file(weights)
+    except FileNotFoundError:
+        raise InputError(
+            f"{weights}: not found; a model folder holds {CONFIG_NAME} and {WEIGHTS_NAME}"
+        ) from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{weights}: not a whole safetensors file ({error}); copy it again") from None
+    model = SparseGen(config_from_dict(ModelConfig, config["model"], folder / CONFIG_NAME))
+    load_state(model, {name: t.float() for name, t in tensors.items()}, weights)
+    return model.eval()
+
+
+def load_config(folder: Path) -> dict[str, Any]:
+    """The contents of a model folder's `config.json`."""
+    path = folder / CONFIG_NAME
+    try:
+        config = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: not found; a model folder holds {CONFIG_NAME} and {WEIGHTS_NAME}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
+        raise InputError(f'{path}: expected an object with the network\'s sizes under "model"')
+    return config
+
+
+def load_state(model: SparseGen, tensors: dict[str, torch.Tensor], source: Path) -> None:
+    """Load weights strictly; `InputError` names the first key that is missing, unknown or of another shape."""
+    own = model.state_dict()
+    for name, tensor in own.items():
+        if name not in tensors:
+            raise InputError(f"{source}: no weights for {name}; it was made for a network of another shape")
+        if tensors[name].shape != tensor.shape:
+            found, wanted = tuple(tensors[name].shape), tuple(tensor.shape)
+            raise InputError(
+                f"{source}: {name} has shape {found}, expected {wanted}; is its config.json the right one?"
+            )
+    unknown = next((name for name in tensors if name not in own), None)
+    if unknown is not None:
+        raise InputError(f"{source}: unknown weights {unknown}; it was made for a network of another shape")
+    model.load_state_dict(tensors)
+
+
+def config_from_dict(cls: type, values: dict[str, Any], source: Path) -> Any:
+    """A (nested) config dataclass from a JSON object; unknown keys are refused by name."""
+    hints = get_type_hints(cls)
+    known = {f.name for f in fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InputError(f"{source}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    nested = {
+        name: config_from_dict(hints[name], value, source) if is_dataclass(hints[name]) else value
+        for name, value in values.items()
+    }
+    return cls(**nested)

@@ -1,0 +1,274 @@
+"""The network: posed pictures, some of them noised, to 3D Gaussians in one pass.
+
+    pictures, rays, self-conditioning --> image encoder --> tokens ----------+
+    cameras --> position encoder --> positions --> joint encoder (all views) |
+                                                        |                    | features sampled where
+    anchors --> anchor encoder --> queries --> decoder layers <--------------+ points project
+                                                  | each
+                                            Gaussian head --> Gaussians
+
+It neither renders nor reads files. Paper: arXiv 2604.13905, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sparsegen.cameras import Cameras
+from sparsegen.gaussians import Gaussians
+from sparsegen.models.anchor_sampling import DetailEncoder, clean_weights, projections, sample
+from sparsegen.models.expansion import DecoderLayer, EncoderLayer
+from sparsegen.models.gaussian_head import GaussianHead, GaussianHeadConfig
+from sparsegen.models.image_encoder import CHANNELS, ImageEncoder, ImageEncoderConfig, encoder_input
+from sparsegen.models.layers import TimeEmbedding
+from sparsegen.models.position_encoder import AnchorEncoder, PositionEncoder, PositionEncoderConfig
+from sparsegen.views import Views
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Every size of the network. `sparsegen.models.presets` has the ones in use.
+
+    `bound` is half the side of the cube that Gaussians live in, in world units. `query_content` gives
+    each query a learned embedding beside the code of its anchor. `anchor_sampling`: "off" is the
+    reference; "anchors" reads token features at the anchors' projections; "gaussians" also reads fine
+    features at the Gaussians that the decoder layer before has placed. `truncate_times` cuts times to
+    thousandths, as the reference does when it samples.
+    """
+
+    image_size: int = 128
+    num_queries: int = 128
+    expansion: int = 16
+    width: int = 192
+    heads: int = 4
+    feed_forward: int = 768
+    encoder_layers: int = 1
+    decoder_layers: int = 3
+    dropout: float = 0.0
+    gate_init: float = 0.5
+    bound: float = 0.6
+    query_content: bool = True
+    anchor_sampling: str = "gaussians"
+    detail_width: int = 48
+    truncate_times: bool = False
+    image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
+    position_encoder: PositionEncoderConfig = field(default_factory=PositionEncoderConfig)
+    head: GaussianHeadConfig = field(default_factory=GaussianHeadConfig)
+
+
+class SparseGen(nn.Module):
+    """Image-to-Gaussian network with learned 3D anchor queries."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, heads, hidden = config.width, config.heads, config.feed_forward
+        self.image_encoder = ImageEncoder(config.image_encoder)
+        self.input_projection = nn.Linear(config.image_encoder.width, width)
+        self.position_encoder = PositionEncoder(config.position_encoder, width, config.bound)
+        self.time_embedding = TimeEmbedding(width)
+        self.encoder = nn.ModuleList(
+            EncoderLayer(width, heads, hidden, config.dropout) for _ in range(config.encoder_layers)
+        )
+        self.unit_anchors = nn.Parameter(torch.empty(config.num_queries, 3))
+        nn.init.trunc_normal_(self.unit_anchors, mean=0.5, std=0.1, a=0.0, b=1.0)
+        self.anchor_encoder = AnchorEncoder(width, config.num_queries, config.query_content)
+        self.decoder = nn.ModuleList(
+            DecoderLayer(width, heads, hidden, config.dropout, config.gate_init)
+            for _ in range(config.decoder_layers)
+        )
+        self.heads = nn.ModuleList(
+            GaussianHead(config.head, width, config.expansion, config.bound)
+            for _ in range(1 if config.head.shared else config.decoder_layers)
+        )
+        self.sampling = None if config.anchor_sampling == "off" else FeatureSampling(config)
+        self._query_memo, self._position_memo = _Memo(), _Memo()
+
+    @property
+    def anchors(self) -> Float[Tensor, "m 3"]:
+        """Anchor positions in the world."""
+        return self.config.bound * (2 * self.unit_anchors - 1)
+
+    @torch.no_grad()
+    def set_anchors(self, anchors: Float[Tensor, "m 3"]) -> None:
+        """Put the anchors at world positions, before training starts."""
+        if anchors.shape != self.unit_anchors.shape:
+            raise ValueError(f"expected {tuple(self.unit_anchors.shape)} anchors, got {tuple(anchors.shape)}")
+        self.unit_anchors.copy_(anchors / (2 * self.config.bound) + 0.5)
+
+    def forward(
+        self,
+        views: Views,
+        times: Float[Tensor, "b v"],
+        self_conditioning: Float[Tensor, "b v 3 h w"] | None = None,
+        layers: str = "last",
+    ) -> list[Gaussians]:
+        """Gaussians of every object, from the last decoder layer or from all of them in order.
+
+        `views` hold clean pictures, and noised ones as `sparsegen.flow` makes them; clean views come
+        first. `times` are 0 for clean views. `self_conditioning` holds the clean pictures themselves and,
+        for noised views, the renders of the step before; None where there was none.
+        """
+        if self.config.truncate_times:
+            times = torch.floor(1000 * times + 1e-3) / 1000
+        pictures = encoder_input(self.config.image_encoder, views, self_conditioning)
+        features = self.image_encoder(pictures, times)  # (b, v, c, g, g)
+        tokens, positions = self._encode(features, views.cameras, times)
+        memory = tokens if positions is None else tokens + positions
+        if self.sampling is None:
+            points = None
+        else:
+            grid = features.shape[-1]
+            maps = tokens.unflatten(1, (times.shape[1], grid * grid)).mT.unflatten(-1, (grid, grid))
+            points = self.sampling.start(maps, pictures, views.cameras, times, self.anchors)
+        return self._decode(memory, times, points, layers)
+
+    def _encode(
+        self, features: Float[Tensor, "b v c g g"], cameras: Cameras, times: Float[Tensor, "b v"]
+    ) -> tuple[Float[Tensor, "b n c"], Float[Tensor, "b n c"] | None]:
+        """Tokens of all views after they have seen each other, and their position encodings."""
+        tokens = self.input_projection(features.flatten(3).mT).flatten(1, 2)  # (b, v g g, c)
+        positions = self._positions(cameras, features.shape[-1])
+        time = self.time_embedding(times)[:, :, None]  # (b, v, 1, c)
+        per_view = features.shape[-1] ** 2
+        added = time.expand(-1, -1, per_view, -1).flatten(1, 2)
+        if positions is not None:
+            positions = positions.expand(len(tokens), -1, -1, -1).flatten(1, 2)
+            added = added + positions
+        for layer in self.encoder:
+            tokens = layer(tokens, added)
+        return tokens, positions
+
+    def _decode(
+        self,
+        memory: Float[Tensor, "b n c"],
+        times: Float[Tensor, "b v"],
+        points: SampledFeatures | None,
+        layers: str,
+    ) -> list[Gaussians]:
+        embedding = self._query_memo(
+            self.anchor_encoder, (self.unit_anchors,), lambda: self.anchor_encoder(self.unit_anchors)
+        )
+        time = self.time_embedding(times[:, -1])  # a noised view's, wherever there is one
+        x = embedding.new_zeros(len(memory), *embedding.shape)
+        results = []
+        last = len(self.decoder) - 1
+        for i, layer in enumerate(self.decoder):
+            x = x + embedding
+            if points is not None:
+                x = x + points.at(i, results[-1] if results else None)
+            x = layer(x, memory, time)
+            feeds_sampling = points is not None and self.config.anchor_sampling == "gaussians"
+            if layers == "all" or i == last or feeds_sampling:
+                head = self.heads[0 if self.config.head.shared else i]
+                results.append(head(x, self.unit_anchors))
+        return results if layers == "all" else results[-1:]
+
+    def _positions(self, cameras: Cameras, grid: int) -> Float[Tensor, "b v n c"] | None:
+        if not self.position_encoder.parts:
+            return None
+        return self._position_memo(
+            self.position_encoder,
+            (cameras.viewmats, cameras.Ks),
+            lambda: self.position_encoder(cameras, grid),
+        )
+
+
+class FeatureSampling(nn.Module):
+    """What is added to the queries before each decoder layer: features read at projected points."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.anchor_mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.detail: DetailEncoder | None = None
+        if config.anchor_sampling == "gaussians":
+            detail = config.detail_width
+            self.detail = DetailEncoder(CHANNELS, detail)
+            self.first = nn.Linear(detail + 3, width)
+            self.later = nn.ModuleList(
+                nn.Linear(config.expansion * (detail + 3), width) for _ in range(config.decoder_layers - 1)
+            )
+
+    def start(
+        self,
+        maps: Float[Tensor, "b v c g g"],
+        pictures: Float[Tensor, "b v i s s"],
+        cameras: Cameras,
+        times: Float[Tensor, "b v"],
+        anchors: Float[Tensor, "m 3"],
+    ) -> SampledFeatures:
+        """Read the token maps at the anchors, and get the fine maps ready."""
+        weights = clean_weights(times)
+        points = anchors.detach().expand(len(times), -1, -1)
+        coarse = self.anchor_mlp(sample(maps, points, cameras, weights))
+        fine = None if self.detail is None else self.detail(pictures)
+        return SampledFeatures(self, coarse, fine, cameras, weights, points)
+
+
+@dataclass(frozen=True)
+class SampledFeatures:
+    """The maps of one batch, ready to be read at points."""
+
+    module: FeatureSampling
+    coarse: Float[Tensor, "b m c"]
+    fine: Float[Tensor, "b v d q q"] | None
+    cameras: Cameras
+    weights: Float[Tensor, "b v"]
+    anchors: Float[Tensor, "b m 3"]
+
+    def at(self, layer: int, placed: Gaussians | None) -> Float[Tensor, "b m c"]:
+        """What decoder layer `layer` adds to its queries, given the Gaussians of the layer before."""
+        if self.fine is None:
+            return self.coarse
+        if placed is None:
+            return self.coarse + self.module.first(self._read(self.anchors))
+        read = self._read(placed.means.detach())  # gradients through coordinates are mostly noise
+        grouped = read.unflatten(1, (-1, placed.expansion)).flatten(2)
+        return self.coarse + self.module.later[layer - 1](grouped)
+
+    def _read(self, points: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n d3"]:
+        """Fine features at the points, with where they project and how deep, averaged over views."""
+        assert self.fine is not None
+        read = sample(self.fine, points, self.cameras, self.weights)
+        where = (projections(points, self.cameras) * self.weights[..., None, None]).sum(1)
+        return torch.cat([read, where], dim=-1)
+
+
+class _Memo:
+    """Remembers the last result of a function of weights and inputs while no gradient is asked for.
+
+    Query embeddings never change between calls and camera encodings seldom do: computing them again is a
+    tenth of the reference's work.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()
+        self._inputs: tuple[Tensor, ...] = ()
+        self._value: Tensor | None = None
+
+    def __call__(
+        self, module: nn.Module, inputs: tuple[Tensor, ...], compute: Callable[[], Tensor]
+    ) -> Tensor:
+        if torch.is_grad_enabled():
+            return compute()
+        # In-place changes raise a parameter's version; casts and moves change its type or address.
+        key = (
+            torch.is_autocast_enabled(inputs[0].device.type),
+            *((p.data_ptr(), p._version, p.dtype) for p in module.parameters()),
+        )
+        same = key == self._key and all(_same(a, b) for a, b in zip(inputs, self._inputs, strict=True))
+        if self._value is None or not same:
+            self._value = compute()
+            self._key, self._inputs = key, tuple(x.detach().clone() for x in inputs)
+        return self._value
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)
