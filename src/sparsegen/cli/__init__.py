@@ -1,0 +1,1 @@
+"""The `sparsegen` command: one file a verb."""

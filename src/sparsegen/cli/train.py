@@ -1,0 +1,48 @@
+"""`sparsegen train`: train a model, continue a run, or export its weights."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+SUMMARY = "train on a viewset dataset, continue a run, or export its weights"
+
+_EXAMPLES = """\
+examples:
+  sparsegen train data.train=cars_train.pack data.val=cars_val.pack model=tiny max_time=30m
+  sparsegen train ... lr=3e-4 loss.ssim=0.1 model.num_queries=256      any setting is KEY=VALUE
+  sparsegen train --settings model=base                                show them all, and stop
+  sparsegen train --export runs/run -o weights                         averaged weights as a model folder
+
+The same command again continues the run of that name. Ctrl-C ends it with a checkpoint.
+"""
+
+_EXIT_STATUS = {"SIGINT": 130, "SIGTERM": 143}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EXAMPLES
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of the run")
+    parser.add_argument("--settings", action="store_true", help="print the settings as YAML and stop")
+    parser.add_argument("--export", type=Path, metavar="RUN", help="write the weights of a run and stop")
+    parser.add_argument("-o", "--output", type=Path, help="folder for --export (default: RUN/weights)")
+
+
+def run(args: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if args.export is not None:
+        from sparsegen.training.run import export_weights
+
+        print(export_weights(args.export, args.output))
+        return 0
+    from sparsegen.training.config import compose_config, config_text
+
+    if args.settings:
+        print(config_text(args.overrides), end="")
+        return 0
+    config = compose_config(args.overrides)
+    from sparsegen.training.run import train
+
+    return _EXIT_STATUS.get(train(config), 0)

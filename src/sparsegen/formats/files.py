@@ -1,0 +1,116 @@
+"""Outputs that appear under their final name only when they are whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sparsegen.errors import InputError
+
+_CURES = {
+    errno.ENOSPC: "free some space or write to another disk",
+    errno.EDQUOT: "free some space or write to another disk",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that you may write to",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: choose another path",
+    errno.EEXIST: "a part of the path is a file, not a folder: choose another path",
+    errno.EISDIR: "that is a folder: give the name of a file",
+    errno.ENOTEMPTY: "remove it or choose another name",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+@contextmanager
+def atomic_path(final: str | Path) -> Iterator[Path]:
+    """A temporary path beside `final`, with its suffix, that is moved into place when the block succeeds.
+
+    Missing parent folders are made. If the block raises, the temporary file is removed and `final` stays
+    as it was. An `OSError` (full disk, unwritable folder) becomes an `InputError`; libraries that wrap
+    such errors in types of their own are best asked for bytes, which are then written here.
+    """
+    final = Path(final)
+    temporary = _temporary_sibling(final)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, final)
+    except OSError as error:
+        raise _cannot_write(final, error) from error
+    finally:
+        _remove(temporary)
+
+
+@contextmanager
+def atomic_folder(final: str | Path) -> Iterator[Path]:
+    """The same for a whole folder: the temporary folder exists, and `final` must not, or be empty."""
+    final = Path(final)
+    temporary = _temporary_sibling(final)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        os.replace(temporary, final)
+    except OSError as error:
+        raise _cannot_write(final, error) from error
+    finally:
+        _remove(temporary)
+
+
+def write_bytes(final: str | Path, data: bytes) -> None:
+    """Write a whole file at once, or nothing."""
+    with atomic_path(final) as temporary:
+        temporary.write_bytes(data)
+
+
+def check_readable(path: str | Path) -> Path:
+    """`path` if it is a file with something in it that can be read.
+
+    Raises `InputError` if it is missing, a folder, empty, or not readable.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; check the path") from None
+    except IsADirectoryError:
+        raise InputError(
+            f"{path}: this is a folder, expected a file; give the name of a file in it"
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+        raise InputError(
+            f"{path}: cannot be read ({_reason(error)}); check the path and its permissions"
+        ) from None
+    if empty:
+        raise InputError(f"{path}: the file is empty (0 bytes); fetch or write it again")
+    return path
+
+
+def _temporary_sibling(final: Path) -> Path:
+    # The name is cut so that it stays under the usual 255 bytes; the suffix tells writers the format.
+    return final.with_name(f".{final.stem[:100]}.{secrets.token_hex(4)}.part{final.suffix}")
+
+
+def _remove(temporary: Path) -> None:
+    if temporary.is_dir():
+        shutil.rmtree(temporary, ignore_errors=True)
+    else:
+        try:
+            temporary.unlink(missing_ok=True)
+        except OSError:  # the folder itself cannot be reached, so nothing was written
+            return
+
+
+def _cannot_write(final: Path, error: OSError) -> InputError:
+    cure = _CURES.get(error.errno or 0, "choose another place for the output")
+    return InputError(f"{final}: cannot be written ({_reason(error)}); {cure}")
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(reason.split())
