@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sparsegen.errors import InputError
@@ -92,18 +92,19 @@ def check_readable(path: str | Path) -> Path:
 
 
 def _temporary_sibling(final: Path) -> Path:
+    if not final.name:
+        raise InputError(f"{str(final)!r} does not name an output; give a file or folder name")
     # The name is cut so that it stays under the usual 255 bytes; the suffix tells writers the format.
-    return final.with_name(f".{final.stem[:100]}.{secrets.token_hex(4)}.part{final.suffix}")
+    return final.with_name(f".{final.stem[:40]}.{secrets.token_hex(4)}.part{final.suffix}")
 
 
 def _remove(temporary: Path) -> None:
-    if temporary.is_dir():
-        shutil.rmtree(temporary, ignore_errors=True)
-    else:
-        try:
+    # Where the folder itself cannot be reached nothing was written, and nothing is left to remove.
+    with suppress(OSError):
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
             temporary.unlink(missing_ok=True)
-        except OSError:  # the folder itself cannot be reached, so nothing was written
-            return
 
 
 def _cannot_write(final: Path, error: OSError) -> InputError:
