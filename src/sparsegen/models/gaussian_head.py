@@ -46,7 +46,7 @@ class RawGaussians(NamedTuple):
     color: Tensor
 
 
-_SIZES = RawGaussians(3, 1, 4, 3, 3)  # type: ignore[arg-type]
+_SIZES = {"offset": 3, "opacity": 1, "rotation": 4, "scale": 3, "color": 3}
 
 
 class BranchHead(nn.Module):
@@ -55,7 +55,7 @@ class BranchHead(nn.Module):
     def __init__(self, width: int, expansion: int) -> None:
         super().__init__()
         self.expansion = expansion
-        for name, size in _SIZES._asdict().items():
+        for name, size in _SIZES.items():
             middle = width // 2 if name in ("opacity", "scale") else width
             widths = [(width, width), (width, middle), (middle, expansion * size)]
             layers = [nn.Linear(*w) for w in widths]
@@ -78,20 +78,18 @@ class TrunkHead(nn.Module):
     def __init__(self, width: int, expansion: int, spread: float) -> None:
         super().__init__()
         self.expansion = expansion
-        total = sum(_SIZES)
-        self.net = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, expansion * total)
-        )
-        last = self.net[-1]
+        total = sum(_SIZES.values())
+        last = nn.Linear(width, expansion * total)
+        self.net = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), last)
         nn.init.normal_(last.weight, std=0.02)
         with torch.no_grad():
             bias = last.bias.view(expansion, total).zero_()
             bias[:, :3] = spread * torch.randn(expansion, 3)
-            bias[:, 4] = 1.0  # the identity rotation
+            bias[:, 4] = 1.0  # w: the identity rotation
 
     def forward(self, x: Float[Tensor, "b m c"]) -> RawGaussians:
         raw = self.net(x).unflatten(-1, (self.expansion, -1))
-        return RawGaussians(*raw.split(list(_SIZES), dim=-1))
+        return RawGaussians(*raw.split(list(_SIZES.values()), dim=-1))
 
 
 class GaussianHead(nn.Module):

@@ -122,16 +122,20 @@ class ImageEncoder(nn.Module):
 
 
 def encoder_input(
-    config: ImageEncoderConfig, views: Views, self_conditioning: Float[Tensor, "b v 3 h w"] | None
+    config: ImageEncoderConfig,
+    views: Views,
+    times: Float[Tensor, "b v"],
+    self_conditioning: Float[Tensor, "b v 3 h w"] | None,
 ) -> Float[Tensor, "b v 12 s s"]:
     """Stack picture, camera centre, ray directions and self-conditioning picture as channels.
 
-    Without `self_conditioning` its channels hold mid-grey (`pixels="imagenet"`) or white ("white").
+    A clean view (time 0) conditions on itself. Noised views without `self_conditioning` have mid-grey
+    there (`pixels="imagenet"`) or white ("white").
     """
     images = views.images
     if self_conditioning is None:
-        blank = 0.5 if config.pixels == "imagenet" else 1.0
-        self_conditioning = torch.full_like(images, blank)
+        self_conditioning = torch.full_like(images, 0.5 if config.pixels == "imagenet" else 1.0)
+    self_conditioning = torch.where(times[..., None, None, None] == 0, images, self_conditioning)
     origins, directions = _rays(config, views.cameras)
     camera = torch.cat([origins, directions], dim=2).to(images.dtype)
     x = torch.cat([images, camera, self_conditioning], dim=2)

@@ -68,9 +68,10 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(2 * self.frequencies, width), nn.SiLU(), nn.Linear(width, width))
-        for layer in (self.mlp[0], self.mlp[2]):
+        first, second = nn.Linear(2 * self.frequencies, width), nn.Linear(width, width)
+        for layer in (first, second):
             nn.init.normal_(layer.weight, std=0.02)
+        self.mlp = nn.Sequential(first, nn.SiLU(), second)
 
     def forward(self, times: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch c"]:
         steps = torch.arange(self.frequencies, dtype=torch.float32, device=times.device)

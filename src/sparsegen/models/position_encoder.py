@@ -51,10 +51,9 @@ class PositionEncoder(nn.Module):
         views, device = cameras.batch_shape[1], cameras.viewmats.device
         codes = {
             "frustum": lambda: self.frustum_logits(cameras, grid),
-            "sine": lambda: sine_code(views, grid, self.width, device),
+            "sine": lambda: sine_code(views, grid, self.width, device).expand(len(cameras), -1, -1, -1),
         }
-        encoded = [mlp(codes[name]()) for name, mlp in self.parts.items()]
-        return sum(encoded[1:], encoded[0])
+        return torch.stack([mlp(codes[name]()) for name, mlp in self.parts.items()]).sum(0)
 
     def frustum_logits(self, cameras: Cameras, grid: int) -> Float[Tensor, "b v n d3"]:
         """Logits of the world positions of each token's depth samples, scaled from the bound to [0, 1]."""

@@ -17,6 +17,7 @@ from sparsegen.models.sparsegen import ModelConfig, SparseGen
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+_EXPECTED = f"a model folder holds {CONFIG_NAME} and {WEIGHTS_NAME}"
 
 
 def save_pretrained(
@@ -69,7 +70,7 @@ def load_config(folder: Path) -> dict[str, Any]:
 
 
 def load_state(model: SparseGen, tensors: dict[str, torch.Tensor], source: Path) -> None:
-    """Load weights strictly; `InputError` names the first key that is missing, unknown or of another shape."""
+    """Load weights strictly; `InputError` names the first key that is missing, unknown or misshapen."""
     own = model.state_dict()
     for name, tensor in own.items():
         if name not in tensors:

@@ -111,12 +111,12 @@ class SparseGen(nn.Module):
         """Gaussians of every object, from the last decoder layer or from all of them in order.
 
         `views` hold clean pictures, and noised ones as `sparsegen.flow` makes them; clean views come
-        first. `times` are 0 for clean views. `self_conditioning` holds the clean pictures themselves and,
-        for noised views, the renders of the step before; None where there was none.
+        first. `times` are 0 for clean views. `self_conditioning` holds the renders of the step before at
+        the noised views' cameras, None if there was none; what it holds for clean views does not matter.
         """
         if self.config.truncate_times:
             times = torch.floor(1000 * times + 1e-3) / 1000
-        pictures = encoder_input(self.config.image_encoder, views, self_conditioning)
+        pictures = encoder_input(self.config.image_encoder, views, times, self_conditioning)
         features = self.image_encoder(pictures, times)  # (b, v, c, g, g)
         tokens, positions = self._encode(features, views.cameras, times)
         memory = tokens if positions is None else tokens + positions

@@ -1,0 +1,152 @@
+"""From pictures to Gaussians: sampling the flow with the network and the splatting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sparsegen import flow
+from sparsegen.cameras import Cameras, on_sphere, stack
+from sparsegen.errors import InputError
+from sparsegen.gaussians import Gaussians
+from sparsegen.models.official import load_official
+from sparsegen.models.pretrained import load_pretrained
+from sparsegen.models.sparsegen import SparseGen
+from sparsegen.splatting import render
+from sparsegen.views import Views, cat_views
+
+# Where the weights in the package lie.
+SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
+
+# Noise placeholders beside the clean views (paper, section 4.1), and how high their cameras stand.
+PLACEHOLDERS = 3
+_ELEVATION = math.radians(25)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A network ready to generate: pictures in, Gaussians out.
+
+    >>> pipeline = Pipeline.from_pretrained()
+    >>> gaussians = pipeline(views)[0]
+    """
+
+    model: SparseGen
+
+    @staticmethod
+    def from_pretrained(source: str | Path | None = None, device: str = "auto") -> Pipeline:
+        """The weights in the package, a folder (`config.json` and `model.safetensors`), or the reference's
+        `model.pth`; on CUDA where there is one, if `device` is "auto". Raises `InputError`."""
+        path = SHIPPED_WEIGHTS if source is None else Path(source)
+        if path.is_file():
+            model = load_official(path)
+        elif path.is_dir():
+            model = load_pretrained(path)
+        else:
+            raise InputError(f"{path}: no such model; give a folder with config.json, or a model.pth")
+        return Pipeline(model.to(choose_device(device)).eval())
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.unit_anchors.device
+
+    def __call__(
+        self, views: Views | None = None, steps: int = 1, seed: int = 0, samples: int = 1
+    ) -> list[Gaussians]:
+        """`samples` objects (Gaussians without batch dimensions) from V >= 0 views of one object.
+
+        `views` has batch size 1, or is None to generate from noise alone. The same seed gives the same
+        bytes on the same machine; sample i uses seed + i.
+        """
+        if views is not None and views.batch_size != 1:
+            raise ValueError(f"expected the views of one object, got {views.batch_size}")
+        results = [self.generate(views, [seed + i], steps) for i in range(samples)]
+        return [r[0] for r in results]
+
+    @torch.no_grad()
+    def generate(
+        self,
+        views: Views | None,
+        seeds: Sequence[int],
+        steps: int = 1,
+        placeholders: Cameras | None = None,
+    ) -> Gaussians:
+        """Gaussians of batch shape (B,) for B objects with one seed each.
+
+        `placeholders` (B, N) are the cameras of the noise placeholders; without them three stand around
+        the object, or N >= 1 of the model's choice when there are no clean views.
+        """
+        size = self.model.config.image_size
+        cameras = placeholders or _placeholder_cameras(views, len(seeds), size)
+        cameras = cameras.to(self.device)
+        clean = None if views is None else views.without_alphas().to(self.device)
+        if clean is not None and clean.images.shape[-1] != size:
+            found = f"{clean.images.shape[-1]} x {clean.images.shape[-2]}"
+            raise InputError(
+                f"the model takes pictures of {size} x {size} pixels, got {found}; fit them first"
+            )
+        noisy = _noise(seeds, cameras).to(self.device)
+        grid = flow.time_grid(steps).tolist()
+        conditioning: Tensor | None = None
+        for time, next_time in pairwise(grid[:-1]):
+            gaussians = self._denoise(clean, noisy, cameras, time, conditioning)
+            conditioning = render(gaussians, cameras, depth=False).rgb.clamp(0, 1)
+            noisy = flow.euler_step(noisy, conditioning, time, next_time)
+        return self._denoise(clean, noisy, cameras, grid[-2], conditioning)
+
+    def _denoise(
+        self,
+        clean: Views | None,
+        noisy: Float[Tensor, "b n 3 h w"],
+        cameras: Cameras,
+        time: float,
+        conditioning: Float[Tensor, "b n 3 h w"] | None,
+    ) -> Gaussians:
+        """One pass of the network: clean views first, then the noised ones at `time`."""
+        views = Views(noisy, cameras)
+        times = noisy.new_full(noisy.shape[:2], time)
+        if clean is not None:
+            views = cat_views(clean, views)
+            times = torch.cat([times.new_zeros(clean.images.shape[:2]), times], dim=1)
+            if conditioning is not None:
+                conditioning = torch.cat([clean.images, conditioning], dim=1)
+        return self.model(views, times, conditioning)[-1]
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of this name; "auto" is CUDA where there is one. `InputError` if it cannot be used."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise InputError(f"device {name!r} cannot be used here; give cpu, cuda or auto") from None
+    return device
+
+
+def _noise(seeds: Sequence[int], cameras: Cameras) -> Float[Tensor, "b n 3 h w"]:
+    """Pure-noise pictures; each object's depend on its own seed alone, whatever the batch."""
+    shape = (cameras.batch_shape[1], 3, cameras.height, cameras.width)
+    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    images = torch.stack(noise)
+    return flow.noise_images(images, torch.ones(images.shape[:2]), images)
+
+
+def _placeholder_cameras(views: Views | None, count: int, size: int) -> Cameras:
+    """Cameras evenly around each object, starting a quarter turn or more from its first view."""
+    if views is None:
+        start = torch.zeros(count)
+    else:
+        centers = views.cameras.centers[:, 0].float().cpu()
+        start = torch.atan2(centers[:, 1], centers[:, 0])
+    turns = torch.arange(1, PLACEHOLDERS + 1) * (2 * math.pi / (PLACEHOLDERS + 1))
+    azimuth = start[:, None] + turns
+    return stack([on_sphere(a, torch.full_like(a, _ELEVATION), size=size) for a in azimuth])
