@@ -105,7 +105,7 @@ class _Splat(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         g_rgb, g_alpha, g_depth = grad_outputs
         *inputs, rgb, alpha, depth_sum = ctx.saved_tensors
         frame: _Frame = ctx.frame

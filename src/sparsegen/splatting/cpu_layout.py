@@ -64,7 +64,7 @@ def use_writable_cache() -> None:
     # Cached code is run: never trust a folder that somebody else has put there.
     if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
         folder = Path(tempfile.mkdtemp(prefix="sparsegen-numba-"))
-    config.CACHE_DIR = str(folder)
+    config.CACHE_DIR = str(folder)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _is_writable(folder: Path) -> bool:

@@ -1,0 +1,62 @@
+"""Splatting on CUDA: gsplat, whose classic mode is the contract of `reference`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparsegen.cameras import Cameras
+from sparsegen.errors import InputError
+from sparsegen.gaussians import Gaussians
+
+
+def splat(gaussians: Gaussians, cameras: Cameras, depth: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Premultiplied rgb (b, v, 3, h, w), alpha (b, v, h, w) and the sum of weight times depth, or None.
+
+    Takes Gaussians of batch shape (b,) and cameras (b, v) on one CUDA device, of any dtype, and computes
+    in float32, all objects and views in one launch. Raises InputError where gsplat is missing or the
+    tensors are not on CUDA.
+    """
+    if not (gaussians.means.is_cuda and cameras.viewmats.is_cuda):
+        raise InputError(
+            f"backend 'cuda' needs tensors on CUDA, got Gaussians on {gaussians.means.device} and cameras "
+            f"on {cameras.viewmats.device}: move them with .to('cuda') or take backend 'auto'"
+        )
+    try:
+        from gsplat import rasterization  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise InputError(
+            "backend 'cuda' needs gsplat, which is not installed: pip install 'sparsegen[cuda]'"
+        ) from None
+
+    b, v = cameras.batch_shape
+    if 0 in (b, v, gaussians.count):
+        return _nothing(gaussians, cameras, depth)
+    device = gaussians.means.device
+    gaussians, cameras = gaussians.to(dtype=torch.float32), cameras.to(device, torch.float32)
+    # gsplat's kernels work in float32 only, and autocast would hand them halves.
+    with torch.autocast("cuda", enabled=False):
+        features, alpha, _ = rasterization(
+            gaussians.means.contiguous(),
+            gaussians.quats.contiguous(),
+            gaussians.scales.contiguous(),
+            gaussians.opacities.contiguous(),
+            gaussians.colors.contiguous(),
+            cameras.viewmats.contiguous(),
+            cameras.Ks.contiguous(),
+            cameras.width,
+            cameras.height,
+            packed=False,  # faster than packed, and small objects fit
+            render_mode="RGB+D" if depth else "RGB",
+        )  # (b, v, h, w, 3 or 4), (b, v, h, w, 1)
+    channels = features.movedim(-1, 2)
+    return channels[:, :, :3], alpha[..., 0], channels[:, :, 3] if depth else None
+
+
+def _nothing(gaussians: Gaussians, cameras: Cameras, depth: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Empty pictures, still a function of the Gaussians, without a launch of zero blocks."""
+    zero = sum(x.sum() for x in (gaussians.means, gaussians.opacities, gaussians.colors))
+    zero = torch.as_tensor(zero, dtype=torch.float32) * 0
+    picture = (*cameras.batch_shape, cameras.height, cameras.width)
+    rgb = zero.expand(*cameras.batch_shape, 3, *picture[-2:])
+    return rgb, zero.expand(picture), zero.expand(picture) if depth else None
