@@ -1,0 +1,36 @@
+"""From one picture to Gaussians in a warm process."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from sparsegen.benchmarking.timing import Row, interleaved
+from sparsegen.cameras import orbit
+from sparsegen.generation import Pipeline
+from sparsegen.models import SparseGen
+from sparsegen.models.presets import preset
+from sparsegen.views import Views
+
+PRESETS = ("tiny", "base")
+
+
+def measure(device: torch.device, repeats: int) -> list[Row]:
+    """One step from one picture in memory, for the presets that are meant to be used."""
+    candidates = {}
+    for name in PRESETS:
+        torch.manual_seed(0)
+        pipeline = Pipeline(SparseGen(preset(name)).to(device).eval())
+        size = pipeline.model.config.image_size
+        picture = torch.rand(1, 1, 3, size, size, generator=torch.Generator().manual_seed(0))
+        candidates[_label(name, pipeline)] = functools.partial(
+            pipeline, Views(picture, orbit(1, size=size)[None])
+        )
+    return [Row("generate", label, timing) for label, timing in interleaved(candidates, repeats).items()]
+
+
+def _label(name: str, pipeline: Pipeline) -> str:
+    config = pipeline.model.config
+    millions = sum(p.numel() for p in pipeline.model.parameters()) / 1e6
+    return f"{name}, {millions:.1f} M parameters, {config.num_queries * config.expansion:,} Gaussians"

@@ -1,0 +1,106 @@
+"""The network alone: one step of the `paper` preset our way against the reference's way of doing it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from sparsegen.benchmarking.timing import Row, interleaved
+from sparsegen.cameras import orbit
+from sparsegen.gaussians import Gaussians
+from sparsegen.models import SparseGen
+from sparsegen.models.presets import preset
+from sparsegen.splatting import render
+from sparsegen.views import Views
+
+# Largest difference of a Gaussian parameter that counts as the same output in float32.
+SAME_OUTPUT = 2e-5
+_PARAMETERS = ("means", "quats", "scales", "opacities", "colors")
+
+
+def measure(device: torch.device, repeats: int, bfloat16: bool) -> tuple[list[Row], list[str]]:
+    """One clean and three noised views through the `paper` preset; rows and remarks.
+
+    The reference's way decodes the heads of all six layers and computes the query and position encodings
+    again in every step. Raises RuntimeError if our way gives other Gaussians.
+    """
+    ours = paper_model(device)
+    reference = copy.deepcopy(ours)
+    inputs, times = step_inputs(ours.config.image_size, device)
+
+    def reference_way() -> Gaussians:
+        # Nothing is remembered while gradients are on; frozen weights record none.
+        with torch.enable_grad():
+            return reference(inputs, times, layers="all")[-1]
+
+    @torch.inference_mode()
+    def our_way() -> Gaussians:
+        return ours(inputs, times)[-1]
+
+    expected, found = reference_way(), our_way()
+    difference = _largest_difference(expected, found)
+    if not difference < SAME_OUTPUT:
+        raise RuntimeError(f"the faster way changes the Gaussians by {difference:.1e}; no timing is printed")
+    candidates: dict[str, Callable[[], object]] = {"reference": reference_way, "ours": our_way}
+    remarks = [
+        f"network: largest difference of a Gaussian parameter, ours and the reference's way {difference:.1e}"
+    ]
+    if bfloat16:
+        low = copy.deepcopy(ours)
+
+        @torch.inference_mode()
+        def in_bfloat16() -> Gaussians:
+            with torch.autocast(device.type, torch.bfloat16):
+                return low(inputs, times)[-1]
+
+        candidates["bfloat16"] = in_bfloat16
+        remarks.append(_bfloat16_change(expected, in_bfloat16(), inputs))
+    timings = interleaved(candidates, repeats)
+    base = timings["reference"].median
+    rows = [Row("network", "paper, float32, the reference's way", timings["reference"])]
+    for key, what in (("ours", "paper, float32"), ("bfloat16", "paper, bfloat16")):
+        if key in timings:
+            ratio = f"{base / timings[key].median:.2f} x the reference's way"
+            rows.append(Row("network", what, timings[key], ratio))
+    return rows, remarks
+
+
+def paper_model(device: torch.device) -> SparseGen:
+    """The `paper` preset with random weights at a trained network's scale, frozen, in eval mode.
+
+    As initialised, its gates are zero and most of it would not reach the output.
+    """
+    torch.manual_seed(0)
+    model = SparseGen(preset("paper"))
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.normal_(module.weight, std=1 / math.sqrt(module.weight[0].numel()))
+    return model.to(device).eval().requires_grad_(False)
+
+
+def step_inputs(size: int, device: torch.device) -> tuple[Views, torch.Tensor]:
+    """A clean view and three of pure noise around one object, with their times."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(1, 4, 3, size, size, generator=generator)
+    views = Views(images, orbit(4, size=size).reshape(1, 4)).to(device)
+    return views, torch.tensor([[0.0, 1.0, 1.0, 1.0]], device=device)
+
+
+def _largest_difference(a: Gaussians, b: Gaussians) -> float:
+    return max((getattr(a, name) - getattr(b, name)).abs().max().item() for name in _PARAMETERS)
+
+
+def _bfloat16_change(expected: Gaussians, found: Gaussians, inputs: Views) -> str:
+    found = found.to(dtype=torch.float32)
+    changes = ", ".join(
+        f"{name} {(getattr(expected, name) - getattr(found, name)).abs().mean().item():.1e}"
+        for name in ("means", "scales", "opacities", "colors")
+    )
+    with torch.no_grad():
+        before, after = (render(g, inputs.cameras, depth=False).rgb for g in (expected, found))
+    decibels = -10 * math.log10((before - after).square().mean().item())
+    return f"network: bfloat16 changes on average {changes}; its renders match float32's at {decibels:.1f} dB"
