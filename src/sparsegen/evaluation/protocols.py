@@ -1,0 +1,77 @@
+"""Which views go in, which cameras carry noise, and which views are judged: the lists as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sparsegen.errors import InputError
+
+# Our test sets: `cameras.spiral(25)`, from above (view 0) to the horizon (view 24).
+SPIRAL_VIEWS = 25
+# A three-quarter front view (azimuth -36, elevation 19.5 degrees): the picture that people take of a car.
+INPUT_VIEW = 19
+# The other side, seen from behind (azimuth 108, elevation 29.6 degrees).
+SECOND_INPUT_VIEW = 16
+
+# ShapeNet-SRN's 251-view test spiral: input views by their number, as the reference evaluates (section 4.1).
+_SRN_INPUTS = {1: (64,), 2: (64, 104)}
+_SRN_MANY_INPUTS = (80, 104, 198, 64, 1, 33)
+# Cameras of the noise placeholders by their number.
+_SRN_PLACEHOLDERS = {
+    2: (90, 115),
+    3: (90, 104, 120),
+    4: (30, 90, 104, 115),
+    5: (0, 20, 40, 80, 100),
+    6: (0, 15, 30, 45, 75, 90),
+}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """View numbers of one way of testing.
+
+    `input_views` are shown to the predictor; `placeholder_views` lend only their cameras, to noise, and
+    without any the model chooses; every view that is not an input is judged (placeholders too, as the
+    reference does).
+    """
+
+    name: str
+    input_views: tuple[int, ...]
+    placeholder_views: tuple[int, ...] = ()
+
+    def target_views(self, view_count: int) -> tuple[int, ...]:
+        """The judged views of objects that have `view_count` views."""
+        return tuple(view for view in range(view_count) if view not in self.input_views)
+
+    def check(self, view_count: int, source: str) -> None:
+        """Raise `InputError` if objects with `view_count` views cannot be tested so."""
+        needed = max(self.input_views + self.placeholder_views) + 1
+        if view_count < max(needed, len(self.input_views) + 1):
+            raise InputError(
+                f"{source}: protocol {self.name} needs view {needed - 1} and a view to judge, found "
+                f"{view_count} views an object; render more views or choose another protocol"
+            )
+
+
+def spiral(inputs: int = 1) -> Protocol:
+    """Our test sets of 25 spiral views: one input view and 24 novel views, or two and 23."""
+    views = (INPUT_VIEW, SECOND_INPUT_VIEW)
+    if inputs not in (1, 2):
+        raise InputError(f"the spiral protocol is defined for 1 or 2 input views, got {inputs}")
+    return Protocol(f"spiral-{inputs}", views[:inputs])
+
+
+def srn(inputs: int = 1, placeholders: int = 3) -> Protocol:
+    """ShapeNet-SRN's test set of 251 spiral views with the reference's input and placeholder views."""
+    input_views = _SRN_INPUTS.get(inputs, _SRN_MANY_INPUTS[:inputs])
+    if inputs < 1 or len(input_views) != inputs or placeholders not in _SRN_PLACEHOLDERS:
+        raise InputError(
+            f"the SRN protocol is defined for 1 to {len(_SRN_MANY_INPUTS)} input views and "
+            f"{sorted(_SRN_PLACEHOLDERS)} noise placeholders, got {inputs} and {placeholders}"
+        )
+    return Protocol(f"srn-{inputs}", input_views, _SRN_PLACEHOLDERS[placeholders])
+
+
+def for_views(view_count: int, inputs: int = 1) -> Protocol:
+    """The protocol that fits a test set: ShapeNet-SRN's for its 251 views, else our spiral's."""
+    return srn(inputs) if view_count == 251 else spiral(inputs)

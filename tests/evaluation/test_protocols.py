@@ -1,0 +1,49 @@
+"""View lists, and where the input view of our test sets stands."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from sparsegen import cameras
+from sparsegen.errors import InputError
+from sparsegen.evaluation import protocols
+
+
+def test_srn_lists_are_the_references() -> None:
+    one = protocols.srn()
+    assert one.input_views == (64,)
+    assert one.placeholder_views == (90, 104, 120)
+    targets = one.target_views(251)
+    assert len(targets) == 250
+    assert 64 not in targets
+    assert set(one.placeholder_views) <= set(targets)
+    assert protocols.srn(2).input_views == (64, 104)
+    assert len(protocols.srn(2).target_views(251)) == 249
+    assert protocols.srn(4, 2) == protocols.Protocol("srn-4", (80, 104, 198, 64), (90, 115))
+
+
+def test_spiral_has_24_novel_views_and_a_three_quarter_input() -> None:
+    assert protocols.spiral().target_views(protocols.SPIRAL_VIEWS) == tuple(
+        v for v in range(25) if v != protocols.INPUT_VIEW
+    )
+    assert len(protocols.spiral(2).target_views(25)) == 23
+    x, y, z = cameras.spiral(protocols.SPIRAL_VIEWS).centers[protocols.INPUT_VIEW].tolist()
+    assert 15 < math.degrees(math.asin(z / cameras.RADIUS)) < 35
+    assert 20 < abs(math.degrees(math.atan2(y, x))) < 70  # the car's front and a side
+
+
+def test_the_protocol_follows_the_number_of_views() -> None:
+    assert protocols.for_views(251, 2) == protocols.srn(2)
+    assert protocols.for_views(25) == protocols.spiral()
+
+
+def test_unknown_numbers_of_views_are_refused() -> None:
+    with pytest.raises(InputError, match="defined for 1 or 2 input views, got 3"):
+        protocols.spiral(3)
+    for inputs, placeholders in ((7, 3), (0, 3), (1, 1)):
+        with pytest.raises(InputError, match=f"got {inputs} and {placeholders}"):
+            protocols.srn(inputs, placeholders)
+    with pytest.raises(InputError, match=r"cars\.pack: protocol srn-1 needs view 120 .* found 25 views"):
+        protocols.srn().check(25, "cars.pack")
