@@ -1,0 +1,138 @@
+"""The `sparsegen` command: finds the verb, sets logging up, turns user mistakes into one line.
+
+A verb is a module of this package with `SUMMARY`, `add_arguments(parser)` and `run(args)`. Modules are
+imported only for help and for the verb that was asked for, so they import what is heavy inside `run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import logging
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
+
+import sparsegen.cli
+from sparsegen.errors import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sparsegen ARGV...` and return its exit status: 0, 2 for a user's mistake, 130 for Ctrl-C."""
+    _never_fail_to_print_a_name()
+    try:
+        status = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return status
+    except InputError as error:
+        return _say(" ".join(str(error).splitlines()), 2)
+    except KeyboardInterrupt:
+        return _say("interrupted; unfinished outputs were removed", 130)
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `sparsegen info x.ply | head -1`: that is no fault.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(argv: Sequence[str]) -> int:
+    args = _top_parser().parse_args(argv)
+    if args.verb is None:
+        print(_help())
+        return 0
+    verb = _load(args.verb)
+    parser = _Parser(prog=f"sparsegen {args.verb}", description=_sentence(verb.SUMMARY))
+    verb.add_arguments(parser)
+    _add_verbose(parser)
+    verb_args = parser.parse_args(args.arguments)
+    _log_to_stderr(args.verbose or verb_args.verbose)
+    return verb.run(verb_args) or 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports mistakes as `InputError`, so that they are one line like every other."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+class _Help(argparse.Action):
+    def __call__(self, *_: object) -> NoReturn:
+        print(_help())
+        raise SystemExit(0)
+
+
+class _Version(argparse.Action):
+    def __call__(self, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"sparsegen {version('sparsegen')}")
+        raise SystemExit(0)
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="sparsegen", add_help=False)
+    parser.add_argument("-h", "--help", action=_Help, nargs=0)
+    parser.add_argument("--version", action=_Version, nargs=0)
+    _add_verbose(parser)
+    parser.add_argument("verb", nargs="?")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    return parser
+
+
+def _add_verbose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-v", "--verbose", action="store_true", help="also log details")
+
+
+def _help() -> str:
+    summaries = {name: _load(name).SUMMARY for name in _verbs()}
+    width = max(map(len, summaries))
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in summaries.items()]
+    return "\n".join(
+        [
+            "usage: sparsegen [-v] VERB ...",
+            "",
+            "One picture in, 3D Gaussians out.",
+            "",
+            *lines,
+            "",
+            "sparsegen VERB --help tells more; --version prints the version; -v logs details.",
+        ]
+    )
+
+
+def _verbs() -> list[str]:
+    names = (module.name for module in pkgutil.iter_modules(sparsegen.cli.__path__))
+    return sorted(name for name in names if name != "main" and not name.startswith("_"))
+
+
+def _load(name: str) -> ModuleType:
+    verbs = _verbs()
+    if name not in verbs:
+        close = difflib.get_close_matches(name, verbs, n=1)
+        hint = f"did you mean {close[0]}?" if close else "see sparsegen --help"
+        raise InputError(f"no verb {name!r} among {', '.join(verbs)}; {hint}")
+    return importlib.import_module(f"sparsegen.cli.{name}")
+
+
+def _sentence(summary: str) -> str:
+    return summary[0].upper() + summary[1:] + "."
+
+
+def _log_to_stderr(verbose: bool) -> None:
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("sparsegen").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def _never_fail_to_print_a_name() -> None:
+    # File names may hold bytes that the terminal's encoding cannot show.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _say(message: str, status: int) -> int:
+    print(f"sparsegen: {message}", file=sys.stderr)
+    return status
