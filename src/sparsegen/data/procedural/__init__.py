@@ -1,0 +1,1 @@
+"""Endless families of procedural objects, each a pure function of a seed."""

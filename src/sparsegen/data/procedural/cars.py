@@ -1,0 +1,103 @@
+"""An endless family of cars: every seed is a different car, the same seed always the same one."""
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparsegen.data.procedural.body import make_body
+from sparsegen.data.procedural.details import (
+    make_arches,
+    make_flanks,
+    make_mirrors,
+    make_roof,
+    make_stripes,
+    make_wing,
+)
+from sparsegen.data.procedural.ends import Parts, make_front, make_rear
+from sparsegen.data.procedural.glass import door_seams, draw_panes, make_glass
+from sparsegen.data.procedural.meshing import Mesh, join
+from sparsegen.data.procedural.styles import STYLE_SHARES, STYLES, Finish, draw_finish, draw_shape
+from sparsegen.data.procedural.wheels import make_wheels
+from sparsegen.errors import InputError
+
+if TYPE_CHECKING:
+    import trimesh
+
+__all__ = ["STYLES", "make_car"]
+
+
+def make_car(seed: int, style: str | None = None) -> "trimesh.Scene":
+    """Builds the car of a seed.
+
+    Args:
+        seed: any non-negative integer; every parameter is drawn from it.
+        style: one of STYLES, or None to draw it as well.
+
+    Returns:
+        A trimesh.Scene in metres, +X forward, +Z up, wheels on z = 0: one geometry per material, named by
+        what it is (`paint`, `cabin`, `glass`, `tyre`, ...), each with a PBRMaterial whose baseColorFactor is
+        linear as in glTF. Vertices are shared where the surface is smooth and split along creases.
+
+    Raises:
+        InputError: the style is unknown or the seed is negative.
+    """
+    if style is not None and style not in STYLES:
+        raise InputError(f"style: expected one of {', '.join(STYLES)}; found {style!r}; choose one of them")
+    if seed < 0:
+        raise InputError(f"seed: expected an integer of at least 0; found {seed}; choose another seed")
+    rng = np.random.default_rng(seed)
+    drawn = STYLES[rng.choice(len(STYLES), p=STYLE_SHARES)]
+    parts, finish = _build(style or drawn, rng)
+    return _scene(parts, finish)
+
+
+def _build(style: str, rng: np.random.Generator) -> tuple[dict[str, Mesh], dict[str, Finish]]:
+    shape = draw_shape(style, rng)
+    finish, striped = draw_finish(style, rng)
+    body = make_body(shape)
+    panes = draw_panes(shape, rng)
+    parts: Parts = defaultdict(list)
+    parts["paint"].append(body.lower)
+    parts["cabin"].append(body.cabin)
+    parts["under"].append(body.under)
+    if body.bed is not None:
+        parts["under"].append(body.bed)
+    parts["glass"].append(make_glass(shape, body, panes, rng))
+    make_flanks(shape, body, parts, rng, door_seams(shape, panes))
+    make_arches(shape, parts, rng)
+    make_front(shape, body, parts, rng)
+    make_rear(shape, body, parts, rng)
+    make_mirrors(shape, parts, rng)
+    make_roof(shape, body, parts, rng)
+    make_wing(shape, parts, rng)
+    if striped:
+        make_stripes(shape, body, parts, rng)
+    for name, mesh in make_wheels(shape, rng).items():
+        parts[name].append(mesh)
+    return {name: join(meshes) for name, meshes in parts.items() if sum(len(m.faces) for m in meshes)}, finish
+
+
+def _scene(parts: dict[str, Mesh], finish: dict[str, Finish]) -> "trimesh.Scene":
+    import trimesh
+    from trimesh.visual import TextureVisuals
+    from trimesh.visual.material import PBRMaterial
+
+    scene = trimesh.Scene()
+    for name in sorted(parts):
+        colour, metallic, roughness = finish[name]
+        material = PBRMaterial(
+            name=name,
+            baseColorFactor=[*(float(c) for c in colour), 1.0],
+            metallicFactor=metallic,
+            roughnessFactor=roughness,
+        )
+        mesh = parts[name]
+        scene.add_geometry(
+            trimesh.Trimesh(
+                mesh.vertices, mesh.faces, process=False, visual=TextureVisuals(material=material)
+            ),
+            geom_name=name,
+            node_name=name,
+        )
+    return scene

@@ -1,0 +1,156 @@
+"""What decorates the flanks and the roof: seams, handles, arches, mirrors, stripes, rails, spoilers."""
+
+import numpy as np
+
+from sparsegen.data.procedural.body import Body, cabin_width, roof_height, side_width, top_height
+from sparsegen.data.procedural.ends import Parts
+from sparsegen.data.procedural.meshing import (
+    Mesh,
+    both_sides,
+    drape,
+    ellipsoid,
+    grid_faces,
+    ribbon,
+    ruled,
+    split_creases,
+    tidy,
+    tube,
+)
+from sparsegen.data.procedural.styles import Shape
+
+
+def _on_side(shape: Shape, onto: Mesh, outline: np.ndarray, lift: float) -> Mesh:
+    """Lays a grid of (x, z) onto both flanks."""
+    origins = np.stack([outline[..., 0], np.full(outline.shape[:2], shape.width), outline[..., 1]], -1)
+    return both_sides(drape(onto, origins, np.array([0.0, -1.0, 0.0]), lift))
+
+
+def _band(x: np.ndarray, low: float | np.ndarray, high: float | np.ndarray, rows: int = 3) -> np.ndarray:
+    low, high = np.broadcast_to(low, x.shape), np.broadcast_to(high, x.shape)
+    return ruled(np.stack([x, low], -1), np.stack([x, high], -1), rows)
+
+
+def make_flanks(shape: Shape, body: Body, parts: Parts, rng: np.random.Generator, doors: list[float]) -> None:
+    """Adds door seams, handles, sill cladding, a moulding or a side stripe to `parts`."""
+    s = shape
+    low, high = s.sill + 0.10, s.belt - 0.05
+    for x in doors:
+        z = np.linspace(low, high, 7)
+        parts["seam"].append(_on_side(s, body.lower, ribbon(np.stack([0 * z + x, z], -1), 0.018), 0.008))
+    handle = "chrome" if rng.random() < 0.35 else "paint" if rng.random() < 0.4 else "trim"
+    for x in doors[:-1]:
+        centre = np.array([x + 0.16, 0.0, s.belt - 0.13])
+        centre[1] = side_width(s, centre[0], centre[2]) + 0.008
+        parts[handle].append(both_sides(ellipsoid(centre, np.array([0.11, 0.025, 0.02]), 3.0, 6)))
+    x = np.linspace(s.rear_axle + s.arch + 0.03, s.front_axle - s.arch - 0.03, 13)
+    if rng.random() < (0.75 if s.style in ("suv", "pickup", "van") else 0.35):
+        top = s.sill + rng.uniform(0.07, 0.15)
+        parts["trim"].append(_on_side(s, body.lower, _band(x, s.sill + 0.004, top), 0.012))
+    if rng.random() < 0.15:
+        z = s.sill + 0.45 * (s.belt - s.sill)
+        kind = "chrome" if rng.random() < 0.4 else "trim"
+        parts[kind].append(_on_side(s, body.lower, _band(x, z - 0.025, z + 0.025, 2), 0.012))
+
+
+def make_arches(shape: Shape, parts: Parts, rng: np.random.Generator) -> None:
+    """Adds lips around the wheel arches: body colour, or wide dark cladding on rough-road cars."""
+    s = shape
+    clad = s.style in ("suv", "pickup") and rng.random() < 0.55
+    width = rng.uniform(0.05, 0.08) if clad else rng.uniform(0.025, 0.045)
+    swell = rng.uniform(0.03, 0.05) if clad else rng.uniform(0.012, 0.03)
+    angle = np.linspace(-0.12, np.pi + 0.12, 25)
+    rows = [(0.0, -0.05), (0.0, swell), (0.45 * width, swell), (width, -0.005)]
+    for axle in (s.front_axle, s.rear_axle):
+        lip = []
+        for out, offset in rows:
+            radius = s.arch + out
+            x, z = axle + radius * np.cos(angle), s.wheel + radius * np.sin(angle)
+            z = np.maximum(z, s.sill)
+            lip.append(np.stack([x, side_width(s, x, z) + offset, z], -1))
+        mesh = split_creases(tidy(Mesh(np.concatenate(lip), grid_faces(4, 25))))
+        parts["trim" if clad else "paint"].append(both_sides(mesh))
+
+
+def make_mirrors(shape: Shape, parts: Parts, rng: np.random.Generator) -> None:
+    """Adds the two outside mirrors."""
+    s = shape
+    big = s.style in ("van", "bus", "pickup")
+    radii = np.array([0.07, 0.10, 0.12 if big else 0.075]) * rng.uniform(0.9, 1.15)
+    x = s.cowl - (0.42 * (s.cowl - s.header) if not big else 0.30 * (s.cowl - s.header)) - 0.05
+    z = s.belt + (0.20 if big else 0.11)
+    y = float(cabin_width(s, np.array(x), np.array(z))) + radii[1] + 0.05
+    kind = "trim" if rng.random() < 0.35 else "paint"
+    parts[kind].append(both_sides(ellipsoid(np.array([x, y, z]), radii, 3.0, 7)))
+    arm = np.array([[x, y, z - 0.03], [x, y - 0.22, z - 0.07]])
+    parts["trim"].append(both_sides(tube(arm, 0.028, 6)))
+
+
+def make_roof(shape: Shape, body: Body, parts: Parts, rng: np.random.Generator) -> None:
+    """Adds roof rails, a spoiler, a taxi sign, a roof window."""
+    s = shape
+    x = np.linspace(s.back + 0.12, s.header - 0.10, 9)
+    top = roof_height(s, x)
+    if s.style in ("suv", "estate") and rng.random() < 0.6:
+        y = cabin_width(s, x, top) * 0.86
+        lift = 0.035 * np.array([0, 0.8, 1, 1, 1, 1, 1, 0.8, 0])
+        rail = tube(np.stack([x, y, top + lift - 0.02], -1), 0.024, 6)
+        parts["chrome" if rng.random() < 0.5 else "trim"].append(both_sides(rail))
+    elif s.style in ("suv", "hatchback", "minicar", "sedan", "estate") and rng.random() < 0.18:
+        span = np.linspace(s.header - 0.28, s.header - 0.95, 7).clip(s.back + 0.15)
+        parts["glass"].append(_on_top(body.cabin, span, np.linspace(-1, 1, 9) * 0.33 * s.width, s.height))
+    if s.style in ("hatchback", "suv", "estate", "minicar") and rng.random() < 0.6:
+        centre = np.array([s.back - 0.05, 0.0, float(roof_height(s, np.array(s.back + 0.06))) - 0.015])
+        half = float(cabin_width(s, np.array(s.back), centre[2:3])[0]) * 0.86
+        parts["cabin"].append(ellipsoid(centre, np.array([0.20, half, 0.028]), 5.0, 7))
+    if s.style in ("sedan", "estate") and rng.random() < 0.07:
+        spot = np.array([(s.header + s.back) / 2 + 0.2, 0.0, s.height + 0.06])
+        parts["plate"].append(ellipsoid(spot, np.array([0.09, 0.28, 0.085]), 5.0, 7))
+
+
+def make_wing(shape: Shape, parts: Parts, rng: np.random.Generator) -> None:
+    """Adds a wing or a lip on the boot lid of fast cars."""
+    s = shape
+    chance = {"sports": 0.45, "coupe": 0.25, "sedan": 0.1}.get(s.style, 0.0)
+    if rng.random() >= chance:
+        return
+    x = -s.length / 2 + 0.16 + s.rear_lean + s.rear_bow * 0.4
+    deck = float(top_height(s, np.array(x)))
+    rise = rng.uniform(0.12, 0.24) if rng.random() < 0.6 else 0.02
+    kind = "trim" if rng.random() < 0.4 else "paint"
+    half = s.width * 0.42
+    parts[kind].append(ellipsoid(np.array([x, 0, deck + rise]), np.array([0.14, half, 0.022]), 5.0, 7))
+    if rise > 0.05:
+        foot = ellipsoid(
+            np.array([x, half * 0.7, deck + rise / 2]), np.array([0.06, 0.02, rise / 2 + 0.03]), 4.0, 6
+        )
+        parts[kind].append(both_sides(foot))
+
+
+def _on_top(onto: Mesh, x: np.ndarray, y: np.ndarray, height: float) -> Mesh:
+    origins = np.stack([*np.meshgrid(x, y, indexing="ij"), np.full((len(x), len(y)), height + 1.0)], -1)
+    return drape(onto, origins, np.array([0.0, 0.0, -1.0]), 0.0085)
+
+
+def make_stripes(shape: Shape, body: Body, parts: Parts, rng: np.random.Generator) -> None:
+    """Adds racing stripes over hood, roof and deck, or a stripe along the flanks."""
+    s, half = shape, shape.length / 2
+    if rng.random() < 0.55:
+        width, gap = s.width * rng.uniform(0.05, 0.12), s.width * rng.uniform(0.02, 0.05)
+        single = rng.random() < 0.3
+        y = np.linspace(-width, width, 5) if single else np.linspace(gap, gap + width, 4)
+        hood = np.linspace(half - 0.06 - s.lean, s.cowl + 0.05, 14)
+        roof = np.linspace(s.header - 0.02, s.back + 0.02, 12)
+        deck = np.linspace(s.tail - 0.05, -half + 0.10 + s.rear_lean, 7)
+        places = [(body.lower, hood), (body.cabin, roof)]
+        if s.style in ("sedan", "coupe", "sports"):
+            places.append((body.lower, deck))
+        for onto, x in places:
+            patch = _on_top(onto, x, y, s.height)
+            parts["stripe"].append(patch if single else both_sides(patch))
+    else:
+        x = np.linspace(s.rear_axle - s.arch, s.front_axle + s.arch, 30)
+        middle = (
+            s.sill + (s.belt - s.sill) * rng.uniform(0.60, 0.76) + (x / s.length) * rng.uniform(-0.1, 0.05)
+        )
+        wide = rng.uniform(0.03, 0.08)
+        parts["stripe"].append(_on_side(s, body.lower, _band(x, middle - wide, middle + wide), 0.0085))
