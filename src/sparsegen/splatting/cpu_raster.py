@@ -37,6 +37,7 @@ from sparsegen.splatting.cpu_layout import (
     ZERO,
     Index,
     inlined,
+    inlined_finite,
     kernel,
 )
 
@@ -58,7 +59,7 @@ _LARGEST_SIGMA = np.float32(6)
 _EIGHTH = np.float32(-0.125)
 
 
-@inlined
+@inlined_finite
 def exp_negative(sigma):
     """exp(-sigma) for 0 <= sigma <= 6; alpha is below 1/255 from ln 255 = 5.54 on.
 
@@ -80,7 +81,7 @@ def _rows(splat, top, rows):
     return np.int64(first), np.int64(last) + 1
 
 
-@inlined
+@inlined_finite
 def _all_opaque(state):
     largest = -ONE
     for p in range(Index(_PIXELS)):
@@ -97,7 +98,7 @@ def _tile_frame(tile, tiles_x, tiles_y, width, height):
     return image, top, left, min(TILE_HEIGHT, height - top), min(TILE_WIDTH, width - left)
 
 
-@inlined
+@inlined_finite
 def _draw(state, splats, depths, k, top, left, first_row, end_row):
     """Add splat `k` to a tile."""
     splat = splats[k]
@@ -115,12 +116,11 @@ def _draw(state, splats, depths, k, top, left, first_row, end_row):
             sigma = (half_xx * dx + xy_dy) * dx + yy_dy2
             transmittance = state[_T + p]
             alpha = min(MAX_ALPHA, opacity * exp_negative(min(sigma, _LARGEST_SIGMA)))
-            drawn = (sigma <= cutoff) & (sigma >= ZERO) & (transmittance > ZERO)
-            weight = (alpha if drawn else ZERO) * transmittance
-            left_over = transmittance - weight
-            opaque = drawn & (left_over <= MIN_TRANSMITTANCE)
-            weight = ZERO if opaque else weight
-            state[_T + p] = -transmittance if opaque else left_over
+            alpha = alpha if (sigma <= cutoff) & (sigma >= ZERO) else ZERO
+            left_over = transmittance - alpha * transmittance
+            drawn = left_over > MIN_TRANSMITTANCE  # false for good once the pixel is switched off
+            state[_T + p] = left_over if drawn else -abs(transmittance)
+            weight = alpha * transmittance if drawn else ZERO
             state[_R + p] += weight * red
             state[_G + p] += weight * green
             state[_B + p] += weight * blue
@@ -164,7 +164,7 @@ _S, _S_DY, _S_DY2, _W_R, _W_G, _W_B, _W_Z = (np.uint64(plane * TILE_WIDTH) for p
 _LANE_SUMS = 7
 
 
-@inlined
+@inlined_finite
 def _draw_backward(state, sums, splats, depths, k, top, left, first_row, end_row, gradient):
     """Replay `_draw` and add what the pixels' gradients say about splat `k` to its row of the table.
 
@@ -189,13 +189,11 @@ def _draw_backward(state, sums, splats, depths, k, top, left, first_row, end_row
             sigma = (half_xx * dx + xy_dy) * dx + yy_dy2
             transmittance = state[_T + p]
             unclamped = opacity * exp_negative(min(sigma, _LARGEST_SIGMA))
-            drawn = (sigma <= cutoff) & (sigma >= ZERO) & (transmittance > ZERO)
-            alpha = min(MAX_ALPHA, unclamped) if drawn else ZERO
-            weight = alpha * transmittance
-            left_over = transmittance - weight
-            opaque = drawn & (left_over <= MIN_TRANSMITTANCE)
-            weight = ZERO if opaque else weight
-            state[_T + p] = -transmittance if opaque else left_over
+            alpha = min(MAX_ALPHA, unclamped) if (sigma <= cutoff) & (sigma >= ZERO) else ZERO
+            left_over = transmittance - alpha * transmittance
+            drawn = left_over > MIN_TRANSMITTANCE
+            state[_T + p] = left_over if drawn else -abs(transmittance)
+            weight = alpha * transmittance if drawn else ZERO
             g_red, g_green, g_blue = state[_R + p], state[_G + p], state[_B + p]
             g_weight = red * g_red + green * g_green + blue * g_blue + state[_A + p]
             if depths is not None:
@@ -205,8 +203,7 @@ def _draw_backward(state, sums, splats, depths, k, top, left, first_row, end_row
             state[_REST + p] = behind
             g_alpha = transmittance * g_weight - behind / (ONE - alpha)
             # d alpha / d sigma = -alpha, and nothing where alpha is clamped
-            smooth = drawn & (not opaque) & (unclamped <= MAX_ALPHA)
-            g_sigma = -unclamped * g_alpha if smooth else ZERO
+            g_sigma = -alpha * g_alpha if drawn & (unclamped <= MAX_ALPHA) else ZERO
             sums[_S + lane] += g_sigma
             sums[_S_DY + lane] += g_sigma * dy
             sums[_S_DY2 + lane] += g_sigma * dy2
