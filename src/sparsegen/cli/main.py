@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import io
 import logging
 import os
 import pkgutil
@@ -129,7 +130,7 @@ def _log_to_stderr(verbose: bool) -> None:
 
 def _never_fail_to_print_a_name() -> None:
     # File names may hold bytes that the terminal's encoding cannot show.
-    if hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
