@@ -40,7 +40,7 @@ def test_table_and_json_hold_the_same_runs(tmp_path: Path) -> None:
     ]
     measured = report.Measured("a machine", {"float32": 150.4}, 3, rows, ["a remark"])
     lines = report.text(measured).splitlines()
-    assert lines[1] == "matrix products: float32 150 GFLOP/s"
+    assert lines[1] == "matrix products: float32 150.4 GFLOP/s"
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     assert cells[2:] == [
         ["network", "slow way", "2,000.0", "1,500.0", "2,500.0", ""],

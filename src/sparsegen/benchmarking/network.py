@@ -51,6 +51,9 @@ def measure(device: torch.device, repeats: int, bfloat16: bool) -> tuple[list[Ro
     ]
     if bfloat16:
         low = copy.deepcopy(ours)
+        for part in (low.image_encoder, low.encoder, low.decoder):
+            for module in _products(part):
+                module.to(torch.bfloat16)  # as autocast does, but once and not in every step
 
         @torch.inference_mode()
         def in_bfloat16() -> Gaussians:
@@ -76,9 +79,8 @@ def paper_model(device: torch.device) -> SparseGen:
     """
     torch.manual_seed(0)
     model = SparseGen(preset("paper"))
-    for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            nn.init.normal_(module.weight, std=1 / math.sqrt(module.weight[0].numel()))
+    for module in _products(model):
+        nn.init.normal_(module.weight, std=1 / math.sqrt(module.weight[0].numel()))
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -88,6 +90,11 @@ def step_inputs(size: int, device: torch.device) -> tuple[Views, torch.Tensor]:
     images = torch.rand(1, 4, 3, size, size, generator=generator)
     views = Views(images, orbit(4, size=size).reshape(1, 4)).to(device)
     return views, torch.tensor([[0.0, 1.0, 1.0, 1.0]], device=device)
+
+
+def _products(module: nn.Module) -> list[nn.Linear | nn.Conv2d]:
+    """The layers that are matrix products."""
+    return [m for m in module.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
 
 
 def _largest_difference(a: Gaussians, b: Gaussians) -> float:

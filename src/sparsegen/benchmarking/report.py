@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from sparsegen.benchmarking.timing import Row, matrix_rate
 from sparsegen.formats.files import atomic_path
 from sparsegen.generation import choose_device
 from sparsegen.tables import markdown_table
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -36,8 +39,10 @@ def measure(parts: tuple[str, ...], device_name: str, repeats: int, bfloat16: st
     }
     measured = Measured(_machine(device), rates, repeats)
     if "splatting" in parts:
+        log.info("timing splatting")
         measured.rows += splatting.measure(device, repeats)
     if "network" in parts:
+        log.info("timing the network")
         use_bfloat16 = bfloat16 == "yes" or (bfloat16 == "auto" and rates["bfloat16"] > rates["float32"])
         rows, remarks = network.measure(device, repeats, use_bfloat16)
         measured.rows += rows
@@ -47,13 +52,14 @@ def measure(parts: tuple[str, ...], device_name: str, repeats: int, bfloat16: st
                 "network: bfloat16 not timed, this machine multiplies matrices no faster in it"
             )
     if "generate" in parts:
+        log.info("timing generation")
         measured.rows += generate.measure(device, repeats)
     return measured
 
 
 def text(measured: Measured) -> str:
     """The table, with the machine and its matrix rates above it."""
-    rates = ", ".join(f"{name} {rate:,.0f} GFLOP/s" for name, rate in measured.rates.items())
+    rates = ", ".join(f"{name} {rate:,.1f} GFLOP/s" for name, rate in measured.rates.items())
     rows = [
         [
             row.part,
@@ -68,7 +74,7 @@ def text(measured: Measured) -> str:
         f"matrix products: {rates}",
         f"milliseconds of {measured.repeats} interleaved runs after warm-up",
         "",
-        markdown_table(["part", "what", "median", "fastest", "slowest", "times faster"], rows),
+        markdown_table(["part", "what", "median", "fastest", "slowest", "times faster"], rows, left=2),
     ]
     if measured.remarks:
         lines += ["", *measured.remarks]
