@@ -208,6 +208,15 @@ def cabin_width(shape: Shape, x: np.ndarray, z: np.ndarray) -> np.ndarray:
     return base * (1 - narrow * rear**2) - s.tumble * np.clip(z - s.belt, -0.1, None)
 
 
+def cabin_shift(shape: Shape, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """How far the section at x is moved along x at the distance y from the middle: the cabin's bowed ends."""
+    s = shape
+    middle = (s.header + s.back) / 2
+    ahead = _smoothstep((x - middle) / (s.cowl - middle))
+    behind = _smoothstep((middle - x) / (middle - s.tail))
+    return (s.rear_bow * behind - s.bow * ahead) * np.abs(y / (s.width / 2)) ** 2.4
+
+
 def _cabin_shell(shape: Shape) -> Mesh:
     s = shape
     fine = np.linspace(s.tail - 0.06, s.cowl + 0.07, 400)
@@ -221,13 +230,7 @@ def _cabin_shell(shape: Shape) -> Mesh:
     crown = 0.03 * across**2 * rise
     z = floor + rise * np.maximum(peak - floor, 0.02) - crown
     y = across * cabin_width(s, x[:, None], z)
-    middle = (s.header + s.back) / 2
-    ahead, behind = (
-        _smoothstep((x - middle) / (s.cowl - middle)),
-        _smoothstep((middle - x) / (middle - s.tail)),
-    )
-    bowed = np.abs(y / (s.width / 2)) ** 2.4
-    shift = (s.rear_bow * behind - s.bow * ahead)[:, None] * bowed
+    shift = cabin_shift(s, x[:, None], y)
     half = np.stack([x[:, None] + shift, y, z], -1)
     ring = np.concatenate([half, half[:, ::-1][:, 1:] * [1.0, -1.0, 1.0]], 1)
     return split_creases(tidy(Mesh(ring.reshape(-1, 3), grid_faces(*ring.shape[:2]))), 45)

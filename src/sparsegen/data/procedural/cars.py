@@ -14,10 +14,11 @@ from sparsegen.data.procedural.details import (
     make_stripes,
     make_wing,
 )
-from sparsegen.data.procedural.ends import Parts, make_front, make_rear
+from sparsegen.data.procedural.ends import make_front, make_rear
 from sparsegen.data.procedural.glass import door_seams, draw_panes, make_glass
-from sparsegen.data.procedural.meshing import Mesh, join
-from sparsegen.data.procedural.styles import STYLE_SHARES, STYLES, Finish, draw_finish, draw_shape
+from sparsegen.data.procedural.meshing import Mesh, Parts, join
+from sparsegen.data.procedural.paint import Finish, draw_finish
+from sparsegen.data.procedural.styles import STYLE_SHARES, STYLES, draw_shape
 from sparsegen.data.procedural.wheels import make_wheels
 from sparsegen.errors import InputError
 
@@ -63,7 +64,7 @@ def _build(style: str, rng: np.random.Generator) -> tuple[dict[str, Mesh], dict[
     parts["under"].append(body.under)
     if body.bed is not None:
         parts["under"].append(body.bed)
-    parts["glass"].append(make_glass(shape, body, panes, rng))
+    make_glass(shape, body, panes, parts, rng)
     make_flanks(shape, body, parts, rng, door_seams(shape, panes))
     make_arches(shape, parts, rng)
     make_front(shape, body, parts, rng)

@@ -3,9 +3,9 @@
 import numpy as np
 
 from sparsegen.data.procedural.body import Body, cabin_width, roof_height, side_width, top_height
-from sparsegen.data.procedural.ends import Parts
 from sparsegen.data.procedural.meshing import (
     Mesh,
+    Parts,
     both_sides,
     drape,
     ellipsoid,
@@ -25,6 +25,12 @@ def _on_side(shape: Shape, onto: Mesh, outline: np.ndarray, lift: float) -> Mesh
     return both_sides(drape(onto, origins, np.array([0.0, -1.0, 0.0]), lift))
 
 
+def _on_top(onto: Mesh, outline: np.ndarray, height: float) -> Mesh:
+    """Lays a grid of (x, y) onto what is below it."""
+    origins = np.concatenate([outline, np.full((*outline.shape[:2], 1), height + 1.0)], -1)
+    return drape(onto, origins, np.array([0.0, 0.0, -1.0]), 0.0085)
+
+
 def _band(x: np.ndarray, low: float | np.ndarray, high: float | np.ndarray, rows: int = 3) -> np.ndarray:
     low, high = np.broadcast_to(low, x.shape), np.broadcast_to(high, x.shape)
     return ruled(np.stack([x, low], -1), np.stack([x, high], -1), rows)
@@ -37,6 +43,10 @@ def make_flanks(shape: Shape, body: Body, parts: Parts, rng: np.random.Generator
     for x in doors:
         z = np.linspace(low, high, 7)
         parts["seam"].append(_on_side(s, body.lower, ribbon(np.stack([0 * z + x, z], -1), 0.018), 0.008))
+    x = np.linspace(s.length / 2 - 0.16 - s.lean, s.cowl + 0.02, 12)
+    y = s.width * np.interp(x, x[[-1, 0]], [0.40, 0.33])
+    edges = np.stack([ribbon(np.stack([x, y], -1), 0.018)[k] for k in (0, 1)])
+    parts["seam"].append(both_sides(_on_top(body.lower, edges, s.height)))
     handle = "chrome" if rng.random() < 0.35 else "paint" if rng.random() < 0.4 else "trim"
     for x in doors[:-1]:
         centre = np.array([x + 0.16, 0.0, s.belt - 0.13])
@@ -97,11 +107,13 @@ def make_roof(shape: Shape, body: Body, parts: Parts, rng: np.random.Generator) 
         parts["chrome" if rng.random() < 0.5 else "trim"].append(both_sides(rail))
     elif s.style in ("suv", "hatchback", "minicar", "sedan", "estate") and rng.random() < 0.18:
         span = np.linspace(s.header - 0.28, s.header - 0.95, 7).clip(s.back + 0.15)
-        parts["glass"].append(_on_top(body.cabin, span, np.linspace(-1, 1, 9) * 0.33 * s.width, s.height))
+        parts["glass"].append(
+            _on_top(body.cabin, _cross(span, np.linspace(-1, 1, 9) * 0.33 * s.width), s.height)
+        )
     if s.style in ("hatchback", "suv", "estate", "minicar") and rng.random() < 0.6:
-        centre = np.array([s.back - 0.05, 0.0, float(roof_height(s, np.array(s.back + 0.06))) - 0.015])
+        centre = np.array([s.back, 0.0, float(roof_height(s, np.array(s.back + 0.06))) - 0.015])
         half = float(cabin_width(s, np.array(s.back), centre[2:3])[0]) * 0.86
-        parts["cabin"].append(ellipsoid(centre, np.array([0.20, half, 0.028]), 5.0, 7))
+        parts["cabin"].append(ellipsoid(centre, np.array([rng.uniform(0.10, 0.17), half, 0.026]), 5.0, 7))
     if s.style in ("sedan", "estate") and rng.random() < 0.07:
         spot = np.array([(s.header + s.back) / 2 + 0.2, 0.0, s.height + 0.06])
         parts["plate"].append(ellipsoid(spot, np.array([0.09, 0.28, 0.085]), 5.0, 7))
@@ -126,9 +138,8 @@ def make_wing(shape: Shape, parts: Parts, rng: np.random.Generator) -> None:
         parts[kind].append(both_sides(foot))
 
 
-def _on_top(onto: Mesh, x: np.ndarray, y: np.ndarray, height: float) -> Mesh:
-    origins = np.stack([*np.meshgrid(x, y, indexing="ij"), np.full((len(x), len(y)), height + 1.0)], -1)
-    return drape(onto, origins, np.array([0.0, 0.0, -1.0]), 0.0085)
+def _cross(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.stack(np.meshgrid(x, y, indexing="ij"), -1)
 
 
 def make_stripes(shape: Shape, body: Body, parts: Parts, rng: np.random.Generator) -> None:
@@ -145,7 +156,7 @@ def make_stripes(shape: Shape, body: Body, parts: Parts, rng: np.random.Generato
         if s.style in ("sedan", "coupe", "sports"):
             places.append((body.lower, deck))
         for onto, x in places:
-            patch = _on_top(onto, x, y, s.height)
+            patch = _on_top(onto, _cross(x, y), s.height)
             parts["stripe"].append(patch if single else both_sides(patch))
     else:
         x = np.linspace(s.rear_axle - s.arch, s.front_axle + s.arch, 30)

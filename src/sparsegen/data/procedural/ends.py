@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from sparsegen.data.procedural.body import Body, top_height
-from sparsegen.data.procedural.meshing import Mesh, both_sides, drape, ruled, tube
+from sparsegen.data.procedural.body import Body
+from sparsegen.data.procedural.meshing import Mesh, Parts, both_sides, drape, ruled, tube
 from sparsegen.data.procedural.styles import Shape
-
-Parts = dict[str, list[Mesh]]
 
 
 def _around(shape: Shape, onto: Mesh, sign: float, outline: np.ndarray, lift: float) -> Mesh:
@@ -40,7 +38,7 @@ def _panel(
     lift: float,
     flare: float = 1.0,
 ) -> Mesh:
-    """A patch across the middle of an end, `half` metres wide at its lower edge, `flare` times at its upper."""
+    """A patch across the middle of an end, `half` metres to each side below, `flare` times that above."""
     y = np.linspace(-1, 1, 13)
     grid = ruled(
         np.stack([y * half, np.full(13, low)], -1), np.stack([y * half * flare, np.full(13, high)], -1), 5
@@ -53,7 +51,7 @@ def _grown(grid: np.ndarray, angle: float, height: float) -> np.ndarray:
     """The same outline, larger by a margin around its centre."""
     low, high = grid.reshape(-1, 2).min(0), grid.reshape(-1, 2).max(0)
     middle, size = (low + high) / 2, (high - low) / 2
-    return middle + (grid - middle) * (size + [angle, height]) / size
+    return middle + (grid - middle) * (1 + np.array([angle, height]) / size)
 
 
 def make_front(shape: Shape, body: Body, parts: Parts, rng: np.random.Generator) -> None:
@@ -149,12 +147,7 @@ def make_rear(shape: Shape, body: Body, parts: Parts, rng: np.random.Generator) 
     plate = s.sill + span * rng.uniform(0.36, 0.52)
     parts["plate"].append(_panel(s, body.lower, -1, 0.25, plate - 0.055, plate + 0.055, 0.016))
     if rng.random() < 0.5:
-        path = np.array([[-s.length / 2 + 0.25, 0.0, low], [-s.length / 2 + 0.01, 0.0, low]])
+        tip = -s.length / 2 + 0.09 + 0.3 * s.rear_bow
+        path = np.array([[tip + 0.3, 0.0, low + 0.02], [tip, 0.0, low + 0.02]])
         path[:, 1] = s.width * rng.uniform(0.22, 0.32)
         parts["chrome"].append(both_sides(tube(path, 0.045, 8)))
-
-
-def hood_line(shape: Shape, count: int) -> np.ndarray:
-    """(count, 2) x and height along the middle of the hood, from the nose to the wind-screen."""
-    x = np.linspace(shape.length / 2 - 0.1 - shape.lean, shape.cowl + 0.08, count)
-    return np.stack([x, top_height(shape, x)], -1)

@@ -1,9 +1,11 @@
 """Windows: patches laid exactly onto the cabin's surface, split by pillars."""
 
+from itertools import pairwise
+
 import numpy as np
 
-from sparsegen.data.procedural.body import Body, cabin_width, roof_height, top_height
-from sparsegen.data.procedural.meshing import Mesh, both_sides, drape, join, ruled
+from sparsegen.data.procedural.body import Body, cabin_shift, cabin_width, roof_height, top_height
+from sparsegen.data.procedural.meshing import Mesh, Parts, both_sides, drape, join, ruled
 from sparsegen.data.procedural.styles import Shape
 
 _LIFT = 0.008  # metres above the paint
@@ -34,23 +36,25 @@ def side_opening(shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     crown = 0.86 if s.squareness > 5.5 else 0.83
     high = floor + crown * (roof_height(s, x) - floor)
     wide = high - low > 0.05
-    return x[wide], low[wide], high[wide]
+    place = x + cabin_shift(s, x, cabin_width(s, x, (low + high) / 2))
+    return place[wide], low[wide], high[wide]
 
 
-def _side(shape: Shape, body: Body, panes: list[tuple[float, float]], slants: tuple[float, float]) -> Mesh:
+def _side(
+    shape: Shape, body: Body, panes: list[tuple[float, float]], margin: float = 0.0, lift: float = _LIFT
+) -> Mesh:
+    """Panes on both sides, `margin` metres larger than the opening."""
     x, low, high = side_opening(shape)
     made = []
     for start, stop in panes:
         count = max(4, int((stop - start) / 0.09))
-        base = np.linspace(start, stop, count)
-        bottom = np.stack([base, np.interp(base, x, low)], -1)
-        lean = np.linspace(slants[0], slants[1], count)
-        upper = (base + lean).clip(x[0], x[-1])
-        top = np.stack([upper, np.interp(upper, x, high)], -1)
-        top[:, 1] = np.maximum(top[:, 1], bottom[:, 1] + 0.002)
+        base = np.linspace(start - margin, stop + margin, count)
+        bottom = np.stack([base, np.interp(base, x, low) - margin], -1)
+        upper = (base + np.linspace(0.02, 0, count)).clip(x[0], x[-1])
+        top = np.stack([upper, np.interp(upper, x, high) + margin], -1)
         grid = ruled(bottom, top, 6)
         origins = np.stack([grid[..., 0], np.full(grid.shape[:2], shape.width), grid[..., 1]], -1)
-        made.append(drape(body.cabin, origins, np.array([0.0, -1.0, 0.0]), _LIFT))
+        made.append(drape(body.cabin, origins, np.array([0.0, -1.0, 0.0]), lift))
     return both_sides(join([m for m in made if len(m.faces)]))
 
 
@@ -75,7 +79,7 @@ def draw_panes(shape: Shape, rng: np.random.Generator) -> list[tuple[float, floa
     edges = [rear] + [rear + span * cut for cut in cuts] + [front]
     panes = [
         (a + gap / 2 * (k > 0), b - gap / 2 * (k + 2 < len(edges)))
-        for k, (a, b) in enumerate(zip(edges, edges[1:], strict=False))
+        for k, (a, b) in enumerate(pairwise(edges))
     ]
     if shape.style == "van":
         panes = panes[int(rng.choice([0, 0, 2, 2, 1])) :]  # glazed, or a panel van
@@ -92,14 +96,20 @@ def door_seams(shape: Shape, panes: list[tuple[float, float]]) -> list[float]:
     return sorted(edges)[-4:]
 
 
-def make_glass(shape: Shape, body: Body, panes: list[tuple[float, float]], rng: np.random.Generator) -> Mesh:
-    """All windows of a car."""
+def make_glass(
+    shape: Shape, body: Body, panes: list[tuple[float, float]], parts: Parts, rng: np.random.Generator
+) -> None:
+    """Adds all windows to `parts`, and now and then black pillars between those of the side."""
     s = shape
     edge = 0.10 if s.style in ("van", "bus") else 0.13
-    front = _screen(s, body, s.cowl - 0.02, s.header + 0.07 * (s.cowl - s.header), edge)
-    parts = [front, _side(s, body, panes, (0.02, 0.0))]
+    fine = np.linspace(s.header, s.cowl, 100)
+    head = fine[np.argmax(roof_height(s, fine) < s.height - (0.14 if s.style in ("van", "bus") else 0.075))]
+    parts["glass"].append(_screen(s, body, s.cowl - 0.02, float(head), edge))
+    black = len(panes) > 1 and rng.random() < 0.4
+    if black:
+        parts["trim"].append(_side(s, body, [(panes[0][0], panes[-1][1])], 0.02))
+    parts["glass"].append(_side(s, body, panes, lift=_LIFT + 0.008 * black))
     blind = s.style == "van" and len(panes) == 1 and rng.random() < 0.7
     if not blind:
         drop = s.tail - s.back
-        parts.append(_screen(s, body, s.tail - 0.06 * drop, s.back + 0.05 * drop, edge + 0.03))
-    return join(parts)
+        parts["glass"].append(_screen(s, body, s.tail - 0.06 * drop, s.back + 0.05 * drop, edge + 0.03))

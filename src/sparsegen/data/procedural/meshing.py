@@ -19,6 +19,9 @@ class Mesh(NamedTuple):
     faces: Int[np.ndarray, "F 3"]
 
 
+Parts = dict[str, list[Mesh]]  # by what they are made of
+
+
 def join(meshes: list[Mesh]) -> Mesh:
     """One mesh out of many; vertices are not merged."""
     starts = np.cumsum([0] + [len(m.vertices) for m in meshes[:-1]])

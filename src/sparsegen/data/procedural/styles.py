@@ -1,7 +1,6 @@
 """What a car may look like: body styles, their proportions in metres, and colours as on a road."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,66 +22,166 @@ STYLE_SHARES = (0.20, 0.16, 0.10, 0.17, 0.08, 0.08, 0.09, 0.06, 0.04, 0.02)
 # (rear end of the roof) and tail (foot of the rear window) as fractions of the length from the nose.
 _RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "sedan": {
-        "length": (4.4, 5.0), "width": (1.77, 1.90), "height": (1.40, 1.49), "wheel": (0.315, 0.345),
-        "sill": (0.20, 0.25), "nose": (0.66, 0.74), "hood": (0.88, 0.95), "belt": (0.92, 0.98),
-        "deck": (0.98, 1.08), "cowl": (0.26, 0.30), "header": (0.42, 0.46), "back": (0.65, 0.71),
-        "tail": (0.83, 0.88), "lean": (0.05, 0.09),
+        "length": (4.4, 5.0),
+        "width": (1.77, 1.90),
+        "height": (1.40, 1.49),
+        "wheel": (0.315, 0.345),
+        "sill": (0.20, 0.25),
+        "nose": (0.66, 0.74),
+        "hood": (0.88, 0.95),
+        "belt": (0.92, 0.98),
+        "deck": (0.98, 1.08),
+        "cowl": (0.26, 0.30),
+        "header": (0.42, 0.46),
+        "back": (0.63, 0.69),
+        "tail": (0.79, 0.86),
+        "lean": (0.05, 0.09),
     },
     "hatchback": {
-        "length": (3.85, 4.35), "width": (1.70, 1.82), "height": (1.42, 1.54), "wheel": (0.30, 0.335),
-        "sill": (0.20, 0.25), "nose": (0.68, 0.76), "hood": (0.90, 0.98), "belt": (0.93, 1.00),
-        "deck": (0.94, 1.02), "cowl": (0.22, 0.27), "header": (0.39, 0.44), "back": (0.83, 0.90),
-        "tail": (0.955, 0.98), "lean": (0.05, 0.09),
+        "length": (3.85, 4.35),
+        "width": (1.70, 1.82),
+        "height": (1.42, 1.54),
+        "wheel": (0.30, 0.335),
+        "sill": (0.20, 0.25),
+        "nose": (0.68, 0.76),
+        "hood": (0.90, 0.98),
+        "belt": (0.93, 1.00),
+        "deck": (0.94, 1.02),
+        "cowl": (0.22, 0.27),
+        "header": (0.39, 0.44),
+        "back": (0.83, 0.90),
+        "tail": (0.955, 0.98),
+        "lean": (0.05, 0.09),
     },
     "estate": {
-        "length": (4.5, 4.95), "width": (1.77, 1.88), "height": (1.43, 1.53), "wheel": (0.31, 0.345),
-        "sill": (0.20, 0.26), "nose": (0.66, 0.75), "hood": (0.88, 0.96), "belt": (0.92, 1.00),
-        "deck": (0.94, 1.02), "cowl": (0.25, 0.29), "header": (0.40, 0.44), "back": (0.87, 0.93),
-        "tail": (0.965, 0.985), "lean": (0.05, 0.09),
+        "length": (4.5, 4.95),
+        "width": (1.77, 1.88),
+        "height": (1.43, 1.53),
+        "wheel": (0.31, 0.345),
+        "sill": (0.20, 0.26),
+        "nose": (0.66, 0.75),
+        "hood": (0.88, 0.96),
+        "belt": (0.92, 1.00),
+        "deck": (0.94, 1.02),
+        "cowl": (0.25, 0.29),
+        "header": (0.40, 0.44),
+        "back": (0.87, 0.93),
+        "tail": (0.965, 0.985),
+        "lean": (0.05, 0.09),
     },
     "suv": {
-        "length": (4.2, 4.9), "width": (1.82, 2.0), "height": (1.62, 1.86), "wheel": (0.355, 0.405),
-        "sill": (0.29, 0.36), "nose": (0.90, 1.02), "hood": (1.05, 1.14), "belt": (1.07, 1.17),
-        "deck": (1.08, 1.18), "cowl": (0.24, 0.29), "header": (0.38, 0.43), "back": (0.86, 0.94),
-        "tail": (0.955, 0.985), "lean": (0.02, 0.07),
+        "length": (4.2, 4.9),
+        "width": (1.82, 2.0),
+        "height": (1.62, 1.86),
+        "wheel": (0.355, 0.405),
+        "sill": (0.29, 0.36),
+        "nose": (0.90, 1.02),
+        "hood": (1.05, 1.14),
+        "belt": (1.07, 1.17),
+        "deck": (1.08, 1.18),
+        "cowl": (0.24, 0.29),
+        "header": (0.38, 0.43),
+        "back": (0.86, 0.94),
+        "tail": (0.955, 0.985),
+        "lean": (0.02, 0.07),
     },
     "pickup": {
-        "length": (4.9, 5.7), "width": (1.84, 2.02), "height": (1.74, 1.90), "wheel": (0.37, 0.42),
-        "sill": (0.36, 0.43), "nose": (0.98, 1.08), "hood": (1.10, 1.18), "belt": (1.12, 1.22),
-        "deck": (1.10, 1.22), "cowl": (0.25, 0.29), "header": (0.355, 0.39), "back": (0.48, 0.62),
-        "tail": (0.50, 0.64), "lean": (0.0, 0.05),
+        "length": (4.9, 5.7),
+        "width": (1.84, 2.02),
+        "height": (1.74, 1.90),
+        "wheel": (0.37, 0.42),
+        "sill": (0.36, 0.43),
+        "nose": (0.98, 1.08),
+        "hood": (1.10, 1.18),
+        "belt": (1.12, 1.22),
+        "deck": (1.10, 1.22),
+        "cowl": (0.25, 0.29),
+        "header": (0.355, 0.39),
+        "back": (0.48, 0.62),
+        "tail": (0.50, 0.64),
+        "lean": (0.0, 0.05),
     },
     "van": {
-        "length": (4.5, 5.4), "width": (1.84, 2.02), "height": (1.85, 2.30), "wheel": (0.32, 0.36),
-        "sill": (0.24, 0.32), "nose": (0.86, 0.98), "hood": (1.06, 1.18), "belt": (1.10, 1.24),
-        "deck": (1.08, 1.2), "cowl": (0.12, 0.19), "header": (0.26, 0.32), "back": (0.95, 0.965),
-        "tail": (0.985, 0.99), "lean": (0.04, 0.12),
+        "length": (4.5, 5.4),
+        "width": (1.84, 2.02),
+        "height": (1.85, 2.30),
+        "wheel": (0.32, 0.36),
+        "sill": (0.24, 0.32),
+        "nose": (0.86, 0.98),
+        "hood": (1.06, 1.18),
+        "belt": (1.10, 1.24),
+        "deck": (1.08, 1.2),
+        "cowl": (0.12, 0.19),
+        "header": (0.26, 0.32),
+        "back": (0.95, 0.965),
+        "tail": (0.985, 0.99),
+        "lean": (0.04, 0.12),
     },
     "sports": {
-        "length": (4.15, 4.65), "width": (1.84, 1.98), "height": (1.16, 1.29), "wheel": (0.325, 0.355),
-        "sill": (0.15, 0.19), "nose": (0.54, 0.62), "hood": (0.76, 0.84), "belt": (0.80, 0.87),
-        "deck": (0.84, 0.94), "cowl": (0.25, 0.36), "header": (0.44, 0.50), "back": (0.58, 0.64),
-        "tail": (0.83, 0.93), "lean": (0.08, 0.20),
+        "length": (4.15, 4.65),
+        "width": (1.84, 1.98),
+        "height": (1.16, 1.29),
+        "wheel": (0.325, 0.355),
+        "sill": (0.15, 0.19),
+        "nose": (0.54, 0.62),
+        "hood": (0.76, 0.84),
+        "belt": (0.80, 0.87),
+        "deck": (0.84, 0.94),
+        "cowl": (0.25, 0.36),
+        "header": (0.44, 0.50),
+        "back": (0.58, 0.64),
+        "tail": (0.83, 0.93),
+        "lean": (0.08, 0.20),
     },
     "coupe": {
-        "length": (4.4, 4.85), "width": (1.80, 1.93), "height": (1.30, 1.39), "wheel": (0.325, 0.355),
-        "sill": (0.17, 0.22), "nose": (0.62, 0.70), "hood": (0.84, 0.91), "belt": (0.87, 0.93),
-        "deck": (0.93, 1.02), "cowl": (0.30, 0.35), "header": (0.46, 0.51), "back": (0.62, 0.67),
-        "tail": (0.84, 0.90), "lean": (0.04, 0.12),
+        "length": (4.4, 4.85),
+        "width": (1.80, 1.93),
+        "height": (1.30, 1.39),
+        "wheel": (0.325, 0.355),
+        "sill": (0.17, 0.22),
+        "nose": (0.62, 0.70),
+        "hood": (0.84, 0.91),
+        "belt": (0.87, 0.93),
+        "deck": (0.93, 1.02),
+        "cowl": (0.30, 0.35),
+        "header": (0.46, 0.51),
+        "back": (0.62, 0.67),
+        "tail": (0.84, 0.90),
+        "lean": (0.04, 0.12),
     },
     "minicar": {
-        "length": (2.9, 3.6), "width": (1.54, 1.68), "height": (1.45, 1.60), "wheel": (0.275, 0.31),
-        "sill": (0.19, 0.24), "nose": (0.70, 0.78), "hood": (0.90, 0.99), "belt": (0.93, 1.02),
-        "deck": (0.95, 1.04), "cowl": (0.17, 0.23), "header": (0.34, 0.40), "back": (0.82, 0.90),
-        "tail": (0.955, 0.975), "lean": (0.04, 0.10),
+        "length": (2.9, 3.6),
+        "width": (1.54, 1.68),
+        "height": (1.45, 1.60),
+        "wheel": (0.275, 0.31),
+        "sill": (0.19, 0.24),
+        "nose": (0.70, 0.78),
+        "hood": (0.90, 0.99),
+        "belt": (0.93, 1.02),
+        "deck": (0.95, 1.04),
+        "cowl": (0.17, 0.23),
+        "header": (0.34, 0.40),
+        "back": (0.82, 0.90),
+        "tail": (0.955, 0.975),
+        "lean": (0.04, 0.10),
     },
     "bus": {
-        "length": (6.6, 8.4), "width": (2.2, 2.45), "height": (2.6, 2.95), "wheel": (0.42, 0.47),
-        "sill": (0.30, 0.36), "nose": (1.10, 1.25), "hood": (1.20, 1.32), "belt": (1.28, 1.45),
-        "deck": (1.25, 1.4), "cowl": (0.012, 0.03), "header": (0.045, 0.08), "back": (0.97, 0.98),
-        "tail": (0.99, 0.992), "lean": (0.0, 0.05),
+        "length": (6.6, 8.4),
+        "width": (2.2, 2.45),
+        "height": (2.6, 2.95),
+        "wheel": (0.42, 0.47),
+        "sill": (0.30, 0.36),
+        "nose": (1.10, 1.25),
+        "hood": (1.20, 1.32),
+        "belt": (1.28, 1.45),
+        "deck": (1.25, 1.4),
+        "cowl": (0.012, 0.03),
+        "header": (0.045, 0.08),
+        "back": (0.97, 0.98),
+        "tail": (0.99, 0.992),
+        "lean": (0.0, 0.05),
     },
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -164,83 +263,3 @@ def draw_shape(style: str, rng: np.random.Generator) -> Shape:
         hips=float(rng.uniform(0.0, 0.04)) if three_box or low else float(rng.uniform(0, 0.015)),
         bed=style == "pickup",
     )
-
-
-# Displayed sRGB colours of car paint with their shares on the road.
-_PAINTS: tuple[tuple[float, tuple[int, int, int]], ...] = (
-    (0.19, (238, 238, 236)),  # white
-    (0.15, (24, 25, 28)),  # black
-    (0.14, (104, 108, 114)),  # grey
-    (0.11, (186, 190, 194)),  # silver
-    (0.11, (28, 62, 132)),  # blue
-    (0.10, (172, 22, 28)),  # red
-    (0.03, (58, 118, 190)),  # light blue
-    (0.03, (24, 78, 52)),  # green
-    (0.02, (120, 164, 84)),  # light green
-    (0.025, (240, 196, 36)),  # yellow
-    (0.025, (226, 104, 30)),  # orange
-    (0.02, (92, 58, 40)),  # brown
-    (0.025, (204, 188, 156)),  # beige
-    (0.025, (32, 120, 126)),  # teal
-    (0.02, (104, 24, 48)),  # burgundy
-)
-
-
-def linear(srgb: tuple[float, float, float] | np.ndarray) -> np.ndarray:
-    """Displayed sRGB in 0..1 to linear light (IEC 61966-2-1)."""
-    value = np.asarray(srgb, float)
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-
-
-def draw_paint(rng: np.random.Generator, bright: float = 0.0) -> np.ndarray:
-    """A linear RGB paint colour; `bright` in 0..1 shifts the shares from greys to saturated colours."""
-    shares = np.array([share for share, _ in _PAINTS])
-    colours = np.array([colour for _, colour in _PAINTS]) / 255
-    shares = shares * (1 + 4 * bright * (np.ptp(colours, axis=1) > 0.25))
-    colour = colours[rng.choice(len(shares), p=shares / shares.sum())]
-    jitter = rng.normal(0, 0.012, 3) + rng.normal(0, 0.05)
-    return linear(np.clip(colour * (1 + jitter * 1.2) + 0.2 * jitter, 0.02, 0.96))
-
-
-class Finish(NamedTuple):
-    """How a part looks: linear RGB base colour, metalness and roughness as in glTF."""
-
-    colour: np.ndarray
-    metallic: float
-    roughness: float
-
-
-def draw_finish(style: str, rng: np.random.Generator) -> tuple[dict[str, Finish], bool]:
-    """Draws the finish of every part, and whether the car has stripes."""
-    fast = style in ("sports", "coupe", "minicar")
-    paint = draw_paint(rng, 0.8 if fast else 0.1)
-    gloss = float(rng.uniform(0.22, 0.4))
-    two_tone = rng.random() < (0.35 if style in ("minicar", "suv", "bus") else 0.14)
-    second = draw_paint(rng, 0.0) if two_tone else paint
-    dark = bool(paint.mean() < 0.25)
-    stripe = linear((0.93, 0.93, 0.93)) if dark else linear((0.08, 0.08, 0.09))
-    if rng.random() < 0.4:
-        stripe = draw_paint(rng, 1.0)
-    if np.abs(stripe - paint).max() < 0.15:
-        stripe = linear((0.93, 0.93, 0.93)) if dark else linear((0.08, 0.08, 0.09))
-    tint = rng.uniform(0.6, 1.5)
-    rim = linear(np.full(3, rng.uniform(0.62, 0.85))) if rng.random() < 0.82 else linear((0.16, 0.16, 0.17))
-    trim = linear(np.full(3, rng.uniform(0.09, 0.16)))
-    plate = linear((0.93, 0.8, 0.2)) if rng.random() < 0.2 else linear((0.92, 0.92, 0.92))
-    finish = {
-        "paint": Finish(paint, 0.0, gloss),
-        "cabin": Finish(second, 0.0, gloss),
-        "stripe": Finish(stripe, 0.0, gloss),
-        "glass": Finish(linear((0.15, 0.19, 0.23)) * tint, 0.0, 0.12),
-        "trim": Finish(trim, 0.0, 0.55),
-        "seam": Finish(np.minimum(paint * 0.25, 0.06), 0.0, 0.7),
-        "under": Finish(linear((0.09, 0.09, 0.09)), 0.0, 0.9),
-        "well": Finish(linear((0.13, 0.13, 0.13)), 0.0, 0.8),
-        "tyre": Finish(linear((0.13, 0.13, 0.14)), 0.0, 0.85),
-        "rim": Finish(rim, 0.0, 0.35),
-        "chrome": Finish(linear((0.80, 0.81, 0.83)), 0.0, 0.25),
-        "head_lamp": Finish(linear((0.93, 0.94, rng.uniform(0.84, 0.97))), 0.0, 0.2),
-        "tail_lamp": Finish(linear((rng.uniform(0.62, 0.8), 0.06, 0.07)), 0.0, 0.25),
-        "plate": Finish(plate, 0.0, 0.5),
-    }
-    return finish, bool(rng.random() < (0.25 if fast else 0.07))

@@ -31,7 +31,7 @@ def _tyre(radius: float, rim: float, tread: float) -> Mesh:
             (half * 0.92, rim),
         ]
     )
-    return revolve(profile, 32)
+    return revolve(profile, 26)
 
 
 def _spoke(rim: float, face: float, width: float, taper: float, dish: float) -> Mesh:
@@ -76,5 +76,5 @@ def _four(mesh: Mesh, shape: Shape) -> Mesh:
     placed = []
     for axle in (shape.front_axle, shape.rear_axle):
         flush = float(side_width(shape, np.array(axle), np.array(shape.wheel * 1.5))) - shape.tread / 2 - 0.01
-        placed.append(Mesh(mesh.vertices + [axle, flush, shape.wheel], mesh.faces))
+        placed.append(Mesh(mesh.vertices + np.array([axle, flush, shape.wheel]), mesh.faces))
     return both_sides(join(placed))
