@@ -1,0 +1,160 @@
+"""Facts of the network whatever its weights."""
+
+import pytest
+import torch
+
+from networks import build, small, some_views
+from sparsegen.cameras import on_sphere
+from sparsegen.errors import InputError
+from sparsegen.models import SparseGen, preset
+from sparsegen.models.anchor_sampling import projections, sample
+from sparsegen.models.image_encoder import encoder_input
+from sparsegen.models.pretrained import load_pretrained, save_pretrained
+
+
+@torch.no_grad()
+def run(model, views, times=None, **options):
+    times = torch.zeros(views.images.shape[:2]) if times is None else times
+    return model(views, times, **options)
+
+
+@pytest.mark.parametrize("name", ["tiny", "base", "paper"])
+def test_presets_fit_their_budget(name):
+    with torch.device("meta"):
+        model = SparseGen(preset(name))
+    assert sum(p.numel() for p in model.parameters()) <= {"tiny": 7e6, "base": 24e6, "paper": 112e6}[name]
+
+
+def test_unknown_preset_names_the_known_ones():
+    with pytest.raises(InputError, match="tiny"):
+        preset("huge")
+
+
+@pytest.mark.parametrize("sampling", ["off", "anchors", "gaussians"])
+def test_objects_of_a_batch_do_not_mix(sampling):
+    model = build(small(anchor_sampling=sampling))
+    views = some_views()
+    both = run(model, views)[-1]
+    for i in range(2):
+        alone = run(model, views.objects([i]))[-1]
+        torch.testing.assert_close(both.means[i], alone.means[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(both.colors[i], alone.colors[0], rtol=0, atol=1e-5)
+
+
+def test_order_of_the_views_does_not_matter():
+    """Views carry their cameras: with all of them clean the set has no order."""
+    model = build(small())
+    views = some_views()
+    there, back = run(model, views)[-1], run(model, views.select([2, 0, 1]))[-1]
+    torch.testing.assert_close(there.means, back.means, rtol=0, atol=1e-5)
+
+
+def test_gaussians_keep_their_ranges():
+    model = build(small())
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(3.0)  # far from the gentle start
+    g = run(model, some_views())[-1]
+    assert g.means.abs().max() <= 0.6
+    assert ((g.opacities >= 0) & (g.opacities <= 1) & torch.isfinite(g.opacities)).all()
+    assert ((g.scales >= 0.002) & (g.scales <= 0.1)).all()
+    torch.testing.assert_close(g.quats.norm(dim=-1), torch.ones(2, 12))
+
+
+def test_the_picture_reaches_the_gaussians_from_the_start():
+    model = build(small())
+    first, second = some_views(seed=0), some_views(seed=1)
+    change = (run(model, first)[-1].colors - run(model, second)[-1].colors).abs().max()
+    assert change > 1e-4
+
+
+def test_a_noised_view_sees_its_self_conditioning_and_a_clean_one_does_not():
+    model = build(small())
+    views = some_views()
+    times = torch.tensor([[0.0, 1.0, 1.0]]).expand(2, 3)
+    condition = torch.rand(views.images.shape)
+    plain = run(model, views, times)[-1].means
+    seen = run(model, views, times, self_conditioning=condition)[-1].means
+    assert (plain - seen).abs().max() > 1e-5
+    clean_only = condition.clone()
+    clean_only[:, 1:] = 1.0  # what an absent self-conditioning stands for
+    torch.testing.assert_close(run(model, views, times, self_conditioning=clean_only)[-1].means, plain)
+
+
+def test_every_layer_is_decoded_on_request():
+    model = build(small(decoder_layers=3))
+    every = run(model, some_views(), layers="all")
+    assert len(every) == 3
+    torch.testing.assert_close(every[-1].means, run(model, some_views())[-1].means)
+
+
+def test_anchors_are_set_in_world_units():
+    model = build(small())
+    anchors = 0.5 * (2 * torch.rand(6, 3) - 1)
+    model.set_anchors(anchors)
+    torch.testing.assert_close(model.anchors, anchors)
+    with pytest.raises(ValueError, match="anchors"):
+        model.set_anchors(anchors[:3])
+
+
+def test_rays_of_the_input_are_the_cameras():
+    views = some_views()
+    x = encoder_input(small().image_encoder, views, torch.zeros(2, 3), None)
+    centers, directions = views.cameras.rays()
+    torch.testing.assert_close(x[:, :, 3:6, 5, 9], centers / 1.3)
+    torch.testing.assert_close(x[:, :, 6:9].movedim(2, -1), directions)
+    torch.testing.assert_close(x[:, :, :3], 2 * (views.images - 1))
+
+
+def test_sampling_reads_the_map_where_points_project():
+    """On a map that holds its own coordinates, sampling is the projection."""
+    cameras = on_sphere(torch.tensor([[0.3, 2.0]]), torch.tensor([[0.2, 0.7]]))
+    points = 0.4 * (torch.rand(1, 50, 3) - 0.5)
+    axis = (torch.arange(64) + 0.5) / 64 * 2 - 1
+    rows, columns = torch.meshgrid(axis, axis, indexing="ij")
+    coordinates = torch.stack([columns, rows]).expand(1, 2, 2, 64, 64)
+    one = torch.tensor([[0.0, 1.0]])
+    read = sample(coordinates, points, cameras, one)
+    pixels, depth = cameras[:, 1].project(points)
+    torch.testing.assert_close(read, pixels / 64 - 1, rtol=0, atol=1e-4)
+    torch.testing.assert_close(projections(points, cameras)[:, 1, :, 2], depth)
+
+
+def test_weights_round_trip(tmp_path):
+    model = build(small())
+    save_pretrained(model, tmp_path / "m", dtype=torch.float32, extra={"note": 1})
+    again = load_pretrained(tmp_path / "m")
+    assert again.config == model.config
+    torch.testing.assert_close(run(again, some_views())[-1].means, run(model, some_views())[-1].means)
+
+
+def test_half_precision_weights_change_little(tmp_path):
+    model = build(small())
+    save_pretrained(model, tmp_path / "m")
+    again = load_pretrained(tmp_path / "m")
+    assert next(again.parameters()).dtype == torch.float32
+    change = (run(again, some_views())[-1].means - run(model, some_views())[-1].means).abs().max()
+    assert 0 < change < 1e-2
+
+
+@pytest.mark.parametrize("fault", ["no_config", "no_weights", "cut", "json", "setting", "another_shape"])
+def test_unfit_folders_are_refused_in_one_line(tmp_path, fault):
+    folder = tmp_path / "m"
+    save_pretrained(build(small()), folder)
+    config, weights = folder / "config.json", folder / "model.safetensors"
+    if fault == "no_config":
+        config.unlink()
+    elif fault == "no_weights":
+        weights.unlink()
+    elif fault == "cut":
+        weights.write_bytes(weights.read_bytes()[:500])
+    elif fault == "json":
+        config.write_text("{")
+    elif fault == "setting":
+        config.write_text('{"model": {"wings": 2}}')
+    else:
+        config.write_text(config.read_text().replace('"num_queries": 6', '"num_queries": 7'))
+    with pytest.raises(InputError) as error:
+        load_pretrained(folder)
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)

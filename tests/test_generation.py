@@ -1,0 +1,72 @@
+"""Sampling the flow: seeds, steps, samples and numbers of views."""
+
+import pytest
+import torch
+
+from networks import build, small, some_views
+from sparsegen.cameras import orbit
+from sparsegen.errors import InputError
+from sparsegen.generation import Pipeline, choose_device
+from sparsegen.views import Views
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return Pipeline(build(small()))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_any_number_of_views_and_steps(pipeline, count, steps):
+    views = some_views(1, count)
+    (gaussians,) = pipeline(views, steps=steps)
+    assert gaussians.means.shape == (12, 3)
+    assert torch.isfinite(gaussians.means).all()
+
+
+def test_same_seed_same_bytes(pipeline):
+    views = some_views(1, 1)
+    first, again, other = (pipeline(views, steps=2, seed=s)[0] for s in (5, 5, 6))
+    assert torch.equal(first.means, again.means)
+    assert torch.equal(first.colors, again.colors)
+    assert not torch.equal(first.means, other.means)
+
+
+def test_samples_are_the_next_seeds(pipeline):
+    views = some_views(1, 1)
+    samples = pipeline(views, seed=3, samples=2)
+    assert torch.equal(samples[1].means, pipeline(views, seed=4)[0].means)
+
+
+def test_an_objects_seed_does_not_depend_on_its_batch(pipeline):
+    views = some_views(2, 1)
+    both = pipeline.generate(views, seeds=[7, 8], steps=2)
+    alone = pipeline.generate(views.objects([1]), seeds=[8], steps=2)
+    torch.testing.assert_close(both.means[1], alone.means[0], rtol=0, atol=1e-5)
+
+
+def test_from_noise_alone(pipeline):
+    first, second = pipeline(None, steps=2, samples=2)
+    assert not torch.equal(first.means, second.means)
+
+
+def test_steps_use_the_rendering_of_the_step_before(pipeline):
+    views = some_views(1, 1)
+    one, two = pipeline(views, steps=1)[0], pipeline(views, steps=2)[0]
+    assert not torch.equal(one.means, two.means)
+
+
+def test_pictures_of_another_size_are_refused(pipeline):
+    views = Views(torch.rand(1, 1, 3, 48, 48), orbit(1, size=48)[None])
+    with pytest.raises(InputError, match="48 x 48"):
+        pipeline(views)
+
+
+def test_missing_model_is_named(tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        Pipeline.from_pretrained(tmp_path / "nowhere")
+
+
+def test_unusable_device_is_named():
+    with pytest.raises(InputError, match="'abacus'"):
+        choose_device("abacus")
