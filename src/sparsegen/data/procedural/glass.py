@@ -47,7 +47,7 @@ def _side(
     x, low, high = side_opening(shape)
     made = []
     for start, stop in panes:
-        count = max(4, int((stop - start) / 0.09))
+        count = max(4, int((stop - start) / 0.11))
         base = np.linspace(start - margin, stop + margin, count)
         bottom = np.stack([base, np.interp(base, x, low) - margin], -1)
         upper = (base + np.linspace(0.02, 0, count)).clip(x[0], x[-1])

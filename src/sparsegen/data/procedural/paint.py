@@ -54,7 +54,9 @@ def draw_finish(style: str, rng: np.random.Generator) -> tuple[dict[str, Finish]
     paint = draw_paint(rng, 0.8 if fast else 0.1)
     gloss = float(rng.uniform(0.22, 0.4))
     two_tone = rng.random() < (0.35 if style in ("minicar", "suv", "bus") else 0.14)
-    second = draw_paint(rng, 0.0) if two_tone else paint
+    roofs = ((0.93, 0.93, 0.92), (0.10, 0.10, 0.11), (0.72, 0.74, 0.76), (0.90, 0.86, 0.76))
+    second = linear(roofs[rng.integers(len(roofs))]) if rng.random() < 0.8 else draw_paint(rng)
+    second = second if two_tone else paint
     dark = bool(paint.mean() < 0.25)
     stripe = linear((0.93, 0.93, 0.93)) if dark else linear((0.08, 0.08, 0.09))
     if rng.random() < 0.4:

@@ -1,0 +1,178 @@
+"""Facts about procedural cars: which way they face, what they stand on, that they are closed, repeatable."""
+
+import io
+
+import numpy as np
+import pytest
+import trimesh
+
+from sparsegen.data.procedural.body import make_body
+from sparsegen.data.procedural.cars import STYLES, make_car
+from sparsegen.data.procedural.meshing import _first_hits
+from sparsegen.data.procedural.styles import draw_shape
+from sparsegen.errors import InputError
+
+HEIGHTS = {  # metres, generous
+    "sedan": (1.3, 1.65), "hatchback": (1.3, 1.65), "estate": (1.3, 1.7), "suv": (1.55, 2.0),
+    "pickup": (1.65, 2.0), "van": (1.75, 2.45), "sports": (1.1, 1.4), "coupe": (1.2, 1.5),
+    "minicar": (1.35, 1.75), "bus": (2.5, 3.1),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cars() -> list[tuple[str, trimesh.Scene]]:
+    return [(style, make_car(3 * k + turn, style)) for k, style in enumerate(STYLES) for turn in range(3)]
+
+
+def part(scene: trimesh.Scene, name: str) -> trimesh.Trimesh:
+    mesh = scene.geometry[name]
+    assert isinstance(mesh, trimesh.Trimesh)
+    return mesh
+
+
+def triangles(scene: trimesh.Scene) -> np.ndarray:
+    return np.concatenate([part(scene, name).triangles for name in scene.geometry])
+
+
+def test_every_part_is_finite_and_has_area(cars):
+    for _, scene in cars:
+        assert 10 <= len(scene.geometry) <= 16
+        assert 8_000 < sum(len(part(scene, name).faces) for name in scene.geometry) < 18_000
+        for name in scene.geometry:
+            mesh = part(scene, name)
+            assert np.isfinite(mesh.vertices).all()
+            assert len(mesh.faces) > 0
+            assert (mesh.area_faces > 0).all()
+
+
+def test_length_along_x_then_width_then_height_as_on_a_road(cars):
+    for style, scene in cars:
+        length, _, height = scene.extents
+        width = np.ptp(part(scene, "paint").vertices[:, 1])
+        low, high = HEIGHTS[style]
+        assert length > 1.5 * width > 0
+        assert low < height < high
+        assert 2.8 < length < 9.0
+
+
+def test_faces_plus_x(cars):
+    for _, scene in cars:
+        middle = scene.bounds.mean(0)[0]
+        assert part(scene, "head_lamp").vertices[:, 0].min() > middle
+        assert part(scene, "tail_lamp").vertices[:, 0].max() < middle
+
+
+def test_head_lamps_look_forward_and_tail_lamps_backward(cars):
+    for _, scene in cars:
+        assert part(scene, "head_lamp").face_normals[:, 0].mean() > 0.3
+        assert part(scene, "tail_lamp").face_normals[:, 0].mean() < -0.3
+
+
+def test_stands_on_four_tyres(cars):
+    for style, scene in cars:
+        tyre = part(scene, "tyre")
+        assert tyre.bounds[0, 2] == pytest.approx(scene.bounds[0, 2], abs=1e-6), style
+        assert tyre.bounds[0, 2] == pytest.approx(0, abs=0.01)
+        wheels = {(x > 0, y > 0) for x, y, _ in tyre.vertices}
+        assert len(wheels) == 4
+        touching = tyre.vertices[tyre.vertices[:, 2] < 0.02]
+        assert {(x > 0, y > 0) for x, y, _ in touching} == wheels
+
+
+@pytest.mark.parametrize("name", ["paint", "cabin", "glass", "under", "tyre", "head_lamp"])
+def test_left_mirrors_right(cars, name):
+    from scipy.spatial import cKDTree
+
+    for _, scene in cars:
+        points = part(scene, name).vertices
+        distance, _ = cKDTree(points).query(points * [1, -1, 1])
+        assert distance.max() < 0.02  # draped patches may pick either neighbour on a triangle's edge
+
+
+def test_windows_lie_on_the_cabin(cars):
+    for _, scene in cars:
+        glass, cabin = part(scene, "glass"), part(scene, "cabin")
+        points = glass.triangles_center[::7]
+        _, distance, _ = trimesh.proximity.closest_point_naive(cabin, points)
+        assert distance.max() < 0.04
+        assert distance.mean() < 0.02
+
+
+def test_surfaces_face_outwards_and_leave_no_hole(cars):
+    """What a ray from outside meets first is the front of a triangle, not the back of one."""
+    grid = np.linspace(-0.5, 0.5, 30)
+    for style, scene in cars[::3]:
+        corners = triangles(scene)
+        for azimuth, elevation in ((25, 20), (160, 8), (260, 45), (0, 5), (90, 3), (180, 25)):
+            a, e = np.deg2rad([azimuth, elevation])
+            out = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
+            right = np.array([-np.sin(a), np.cos(a), 0.0])
+            up = np.cross(out, right)
+            u, v = (w.reshape(-1, 1) * np.linalg.norm(scene.extents) for w in np.meshgrid(grid, grid))
+            origins = scene.bounds.mean(0) + 20 * out + u * right + v * up
+            rays = np.broadcast_to(-out, origins.shape).copy()
+            front, near = _first_hits(origins, rays, corners)
+            _, back = _first_hits(origins, rays, np.ascontiguousarray(corners[:, ::-1]))
+            seen_from_behind = (back < near - 1e-3).sum()
+            assert seen_from_behind <= 0.01 * (front >= 0).sum(), (style, azimuth, seen_from_behind)
+
+
+def test_same_seed_same_bytes_and_other_seeds_differ():
+    first, again, other = make_car(7), make_car(7), make_car(8)
+    assert list(first.geometry) == list(again.geometry)
+    for name in first.geometry:
+        assert part(first, name).vertices.tobytes() == part(again, name).vertices.tobytes()
+        assert part(first, name).faces.tobytes() == part(again, name).faces.tobytes()
+    assert triangles(first).shape != triangles(other).shape or (triangles(first) != triangles(other)).any()
+
+
+def test_every_style_is_drawn_from_some_seed(monkeypatch):
+    from sparsegen.data.procedural import cars
+
+    drawn = []
+    monkeypatch.setattr(cars, "_build", lambda style, rng: (drawn.append(style), ({}, {}))[1])
+    for seed in range(300):
+        make_car(seed)
+    assert set(drawn) == set(STYLES)
+
+
+def test_colours_spread_as_on_a_road():
+    from sparsegen.data.procedural.paint import draw_paint
+
+    rng = np.random.default_rng(0)
+    paints = np.stack([draw_paint(rng) for _ in range(2000)])
+    grey = np.ptp(paints, axis=1) < 0.12
+    assert paints.min() >= 0
+    assert paints.max() <= 1
+    assert 0.45 < grey.mean() < 0.85
+
+
+def test_glb_is_read_back(cars):
+    _, scene = cars[0]
+    data = scene.export(file_type="glb")
+    assert isinstance(data, bytes)
+    back = trimesh.load(io.BytesIO(data), file_type="glb")
+    assert isinstance(back, trimesh.Scene)
+    assert set(back.geometry) == set(scene.geometry)
+    for name in scene.geometry:
+        one, two = part(scene, name), part(back, name)
+        assert len(one.faces) == len(two.faces)
+        np.testing.assert_allclose(one.bounds, two.bounds, atol=1e-5)
+        colours = (np.asarray(m.visual.material.baseColorFactor, float) for m in (one, two))
+        np.testing.assert_allclose(*colours, atol=1 / 255)
+
+
+def test_smooth_flanks_shade_smoothly():
+    """On the doors the vertex normals differ little from the normals of the triangles around them."""
+    shape = draw_shape("sedan", np.random.default_rng(0))
+    lower = make_body(shape).lower
+    mesh = trimesh.Trimesh(lower.vertices, lower.faces, process=False)
+    middle = np.abs(mesh.triangles_center[:, 0]) < 0.4
+    agree = (mesh.vertex_normals[mesh.faces] * mesh.face_normals[:, None]).sum(-1)[middle]
+    assert agree.min() > np.cos(np.deg2rad(30))
+
+
+@pytest.mark.parametrize(("seed", "style", "word"), [(0, "tank", "tank"), (-1, None, "-1")])
+def test_bad_requests_are_named(seed, style, word):
+    with pytest.raises(InputError, match=word):
+        make_car(seed, style)
