@@ -1,0 +1,86 @@
+"""Anchor queries inside the training set's alpha hull, where Gaussians have something to show.
+
+Anchors drawn in the whole cube leave most Gaussians in empty space, where they fade and die.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sparsegen.cameras import Cameras
+from sparsegen.data.packed import Viewsets
+from sparsegen.errors import InputError
+
+EXTENT = 0.6  # half the side of the cube that holds every object
+_CANDIDATES = 32  # points drawn for each anchor before Lloyd's iterations
+
+
+def hull_anchors(
+    viewsets: Viewsets,
+    count: int,
+    seed: int = 0,
+    objects: int = 300,
+    views: int = 12,
+    resolution: int = 40,
+    iterations: int = 20,
+) -> Float[Tensor, "m 3"]:
+    """`count` points spread evenly through the objects' visual hulls, denser where more objects are.
+
+    The hulls are carved in a grid over the cube of half side `EXTENT`. World frame; the same seed gives
+    the same points.
+    """
+    occupancy = hull_occupancy(viewsets, seed, objects, views, resolution)
+    if not occupancy.any():
+        raise InputError("anchors=hull: no alpha of the training set covers anything; use anchors=model")
+    generator = torch.Generator().manual_seed(seed)
+    cells = torch.multinomial(occupancy, count * _CANDIDATES, replacement=True, generator=generator)
+    jitter = torch.rand(len(cells), 3, generator=generator) - 0.5
+    points = _grid(resolution)[cells] + jitter * (2 * EXTENT / resolution)
+    return _lloyd(points, points[torch.randperm(len(points), generator=generator)[:count]], iterations)
+
+
+def hull_occupancy(
+    viewsets: Viewsets, seed: int = 0, objects: int = 300, views: int = 12, resolution: int = 40
+) -> Float[Tensor, "cells"]:
+    """The share of objects whose visual hull contains each cell's centre, x slowest and z fastest."""
+    rng = np.random.default_rng(seed)
+    total_objects, total_views = viewsets.images.shape[:2]
+    chosen = rng.permutation(total_objects)[:objects]
+    grid = _grid(resolution)
+    occupancy = torch.zeros(len(grid))
+    for index in chosen:
+        view_ids = rng.permutation(total_views)[:views]
+        alphas = torch.from_numpy(np.ascontiguousarray(viewsets.images[index, view_ids, :, :, 3]))
+        cameras = viewsets.cameras[int(index)][torch.from_numpy(view_ids)]
+        occupancy += _inside(grid, alphas, cameras)
+    return occupancy / len(chosen)
+
+
+def _inside(points: Float[Tensor, "n 3"], alphas: Tensor, cameras: Cameras) -> Bool[Tensor, "n"]:
+    """Whether points project onto opaque pixels in every view; a view that misses a point has no say."""
+    pixels, depth = cameras.project(points.expand(len(alphas), -1, 3))  # (V, N, 2), (V, N)
+    column, row = pixels.floor().long().unbind(-1)
+    seen = (column >= 0) & (column < cameras.width) & (row >= 0) & (row < cameras.height) & (depth > 0)
+    flat = row.clamp(0, cameras.height - 1) * cameras.width + column.clamp(0, cameras.width - 1)
+    opaque = alphas.flatten(1).gather(1, flat) > 127
+    return ((opaque | ~seen).all(0)) & seen.any(0)
+
+
+def _grid(resolution: int) -> Float[Tensor, "cells 3"]:
+    axis = ((torch.arange(resolution) + 0.5) / resolution * 2 - 1) * EXTENT
+    return torch.cartesian_prod(axis, axis, axis)
+
+
+def _lloyd(
+    points: Float[Tensor, "n 3"], centers: Float[Tensor, "m 3"], iterations: int
+) -> Float[Tensor, "m 3"]:
+    """k-means: every centre moves to the mean of its points, and stays where it has none."""
+    for _ in range(iterations):
+        nearest = torch.cdist(points, centers).argmin(dim=1)
+        sums = torch.zeros_like(centers).index_add_(0, nearest, points)
+        counts = torch.bincount(nearest, minlength=len(centers))[:, None]
+        centers = torch.where(counts > 0, sums / counts.clamp_min(1), centers)
+    return centers

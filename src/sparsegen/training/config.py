@@ -1,0 +1,206 @@
+"""The settings of a training run: one typed schema, YAML defaults, overrides on the command line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sparsegen.data.sampling import SamplingConfig
+from sparsegen.errors import InputError
+from sparsegen.formats.files import atomic_path
+from sparsegen.models.presets import PRESETS, ModelConfig, preset
+from sparsegen.training.losses import LossConfig
+from sparsegen.training.optimization import OptimizerConfig
+from sparsegen.training.validation import ValidationConfig
+
+_CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+@dataclass
+class DataConfig:
+    """Packed viewset files or SRN folders; without `val` a run is not validated."""
+
+    train: str = MISSING
+    val: str | None = None
+
+
+@dataclass
+class TrainConfig:
+    """Everything that defines a run. Durations read like 90s, 30m, 2h or 1h30m.
+
+    The run ends after `max_steps` steps or `max_time` on the clock, counted across resumes, whichever
+    comes first, and the learning rate falls over that span. `sitting` ends this process earlier, with a
+    checkpoint and without touching the schedule.
+    """
+
+    name: str = "run"
+    runs: str = "runs"
+    resume: bool = True
+    init: str | None = None  # pretrained folder to start from instead of fresh weights
+    seed: int = 0
+    max_time: str | None = None
+    max_steps: int | None = None
+    sitting: str | None = None
+    batch_size: int = 8
+    anchors: str = "hull"  # "hull": inside the training set's alpha hull; "model": as the model draws them
+    self_conditioning_probability: float = 0.5
+    ema_decay: float = 0.999
+    device: str = "auto"  # auto, cpu, cuda
+    precision: str = "auto"  # auto: bfloat16 where the hardware has it; float32, bfloat16
+    log_every: int = 50  # steps
+    checkpoint_every: str = "5m"
+    checkpoints_kept: int = 2
+    bad_steps: int = 20  # a run stops after so many skipped steps in a row
+    explosion: float = 20.0  # a loss above this multiple of its running mean skips the step
+    data: DataConfig = field(default_factory=DataConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+
+
+def seconds(name: str, text: str | None) -> float | None:
+    """The length of a duration such as 90s, 30m, 2h or 1h30m; None stays None."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text)
+    if not text or match is None:
+        raise InputError(f"{name}={text}: expected a duration such as 90s, 30m, 2h or 1h30m")
+    return sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True))
+
+
+def compose_config(overrides: Sequence[str] = ()) -> TrainConfig:
+    """`configs/train.yaml` with overrides such as `model=tiny` or `lr=3e-4` applied.
+
+    Raises `InputError` that names the override and the nearest valid keys.
+    """
+    composed = _compose(overrides)
+    if OmegaConf.is_missing(composed.data, "train"):
+        raise InputError("data.train is not set: name the training set, as in data.train=cars_train.pack")
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, TrainConfig)
+    _check_values(config)
+    return config
+
+
+def _compose(overrides: Sequence[str]) -> DictConfig:
+    store = ConfigStore.instance()
+    store.store(name="schema", node=_thawed(TrainConfig))
+    for name in PRESETS:
+        store.store(group="preset", name=name, node=_thawed(preset(name)))
+    with initialize_config_module("sparsegen.configs", version_base="1.3"):
+        known = set(_keys(compose("train")))
+        qualified = [_qualified(override, known) for override in overrides]
+        try:
+            return compose("train", qualified)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise InputError(_reason(error, qualified)) from error
+
+
+def config_text(overrides: Sequence[str] = ()) -> str:
+    """All settings as YAML, for reading."""
+    return OmegaConf.to_yaml(_compose(overrides))
+
+
+def save_config(config: TrainConfig, path: Path) -> None:
+    """Write the whole configuration as YAML."""
+    with atomic_path(path) as temporary:
+        OmegaConf.save(OmegaConf.structured(config), temporary)
+
+
+def load_config(path: Path) -> TrainConfig:
+    """The configuration that `save_config` wrote."""
+    config = OmegaConf.to_object(OmegaConf.merge(_thawed(TrainConfig), OmegaConf.load(path)))
+    assert isinstance(config, TrainConfig)
+    return config
+
+
+def _thawed(schema: Any) -> DictConfig:
+    """A structured config whose frozen dataclasses can be overridden; they are frozen again as objects."""
+    config = OmegaConf.structured(schema)
+    for node in _nodes(config):
+        OmegaConf.set_readonly(node, None)
+    return config
+
+
+def _nodes(config: DictConfig) -> Iterator[DictConfig]:
+    yield config
+    for key in config:
+        child = config._get_node(key)
+        if isinstance(child, DictConfig):
+            yield from _nodes(child)
+
+
+def _check_values(config: TrainConfig) -> None:
+    for name in ("max_time", "sitting", "checkpoint_every"):
+        seconds(name, getattr(config, name))
+    seconds("validation.every", config.validation.every)
+    if config.max_time is None and config.max_steps is None:
+        raise InputError("the run has no end: set max_time=30m or max_steps=10000")
+    if config.anchors not in ("hull", "model"):
+        raise InputError(f"anchors={config.anchors}: expected hull or model")
+
+
+def _qualified(override: str, known: set[str]) -> str:
+    """The override with its full key: a leaf's bare name will do where only one group has it."""
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise InputError(f"{override}: expected KEY=VALUE, as in max_time=30m")
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        raise InputError(
+            f"{override}: not a value that can be read; quote it, as in 'name=\"a b\"'"
+        ) from error
+    if key == "model":
+        choices = sorted(path.stem for path in (_CONFIGS / "model").glob("*.yaml"))
+        if value not in choices:
+            raise InputError(f"model={value}: expected one of {', '.join(choices)}")
+        return override
+    if key in known:
+        return override
+    leaves = sorted(name for name in known if name.rpartition(".")[2] == key)
+    if len(leaves) == 1:
+        return f"{leaves[0]}={value}"
+    nearest = leaves or _nearest(key, known)
+    raise InputError(f"{key}: no such setting; the nearest are {', '.join(nearest)}")
+
+
+def _nearest(key: str, known: set[str]) -> list[str]:
+    """The three keys most like this one, compared whole and without their groups."""
+
+    def likeness(name: str) -> float:
+        leaf = name.rpartition(".")[2]
+        return max(difflib.SequenceMatcher(None, key, text).ratio() for text in (name, leaf))
+
+    return sorted(sorted(known), key=likeness, reverse=True)[:3]
+
+
+def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in config:
+        value: Any = None if OmegaConf.is_missing(config, key) else config[key]
+        yield f"{prefix}{key}"
+        if isinstance(value, DictConfig):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def _reason(error: Exception, overrides: Sequence[str]) -> str:
+    """One line out of an error of Hydra's: the reason, and the override that it names."""
+    lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines() if line.strip()]
+    key = next((line.partition(":")[2].strip() for line in lines if line.startswith("full_key:")), None)
+    culprit = next((o for o in overrides if key and o.startswith(f"{key}=")), None)
+    culprit = culprit or next((o for o in overrides if o in lines[0]), "configuration")
+    reason = next((line for line in lines if "Error merging" not in line), lines[0])
+    return f"{culprit}: {reason}"

@@ -1,0 +1,187 @@
+"""The training loss: pictures, opacity, structure, edges and where Gaussians may go (paper, section 3.3).
+
+Pictures and alphas lie in [0, 1]. Every term is a mean, so that weights do not depend on sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from sparsegen import cameras as cameras_module
+from sparsegen.cameras import Cameras
+from sparsegen.gaussians import Gaussians
+from sparsegen.splatting import Rendering
+from sparsegen.views import Views
+
+Renderer = Callable[[Gaussians, Cameras], Rendering]
+
+
+@dataclass
+class LossConfig:
+    """Weights of the terms, 0 to switch one off, and their constants.
+
+    Intermediate decoder layers are rendered in `intermediate_views` of the target views only, chosen
+    anew each step, since splatting every layer in every view is what costs most on a CPU.
+    """
+
+    image: float = 1.0
+    alpha: float = 0.5
+    ssim: float = 0.0
+    ssim_stride: int = 2
+    gradient: float = 0.03
+    offset: float = 0.0
+    offset_limit: float = 0.2  # world units
+    scale: float = 0.0
+    scale_limit: float = 0.1  # world units
+    intermediate: float = 0.3
+    intermediate_views: int = 1
+
+
+def image_loss(images: Float[Tensor, "... 3 h w"], targets: Float[Tensor, "... 3 h w"]) -> Float[Tensor, ""]:
+    """Mean squared error."""
+    return F.mse_loss(images, targets)
+
+
+def alpha_loss(alphas: Float[Tensor, "... h w"], targets: Float[Tensor, "... h w"]) -> Float[Tensor, ""]:
+    """Mean squared error of the coverage."""
+    return F.mse_loss(alphas, targets)
+
+
+def ssim_loss(
+    images: Float[Tensor, "... 3 h w"],
+    targets: Float[Tensor, "... 3 h w"],
+    stride: int = 1,
+    window: int = 11,
+    sigma: float = 1.5,
+) -> Float[Tensor, ""]:
+    """1 - SSIM with a Gaussian window, averaged over the windows that lie inside the picture.
+
+    `stride` takes every second, third, ... window in both directions: hardly another value, and its
+    cost falls with the square.
+    """
+    rows = _blur_matrix(images.shape[-2], stride, window, sigma, images)
+    columns = _blur_matrix(images.shape[-1], stride, window, sigma, images)
+    # Sums and products of both pictures, blurred together by two products with banded matrices.
+    stacked = torch.stack([images, targets, images.square() + targets.square(), images * targets])
+    mean_x, mean_y, squares, product = (rows @ (stacked @ columns.mT)).unbind(0)
+    means_product, means_squares = mean_x * mean_y, mean_x.square() + mean_y.square()
+    c1, c2 = 0.01**2, 0.03**2
+    luminance = (2 * means_product + c1) / (means_squares + c1)
+    structure = (2 * (product - means_product) + c2) / (squares - means_squares + c2)
+    return 1 - (luminance * structure).mean()
+
+
+def gradient_loss(
+    images: Float[Tensor, "... 3 h w"], targets: Float[Tensor, "... 3 h w"], scales: int = 3
+) -> Float[Tensor, ""]:
+    """L1 of horizontal and vertical differences, summed over `scales` pictures that halve: sharp edges."""
+    error = images - targets  # differences and means are linear: one map serves both pictures
+    total = error.new_zeros(())
+    for scale in range(scales):
+        error = _halved(error) if scale else error
+        total = total + error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    return total
+
+
+def offset_loss(gaussians: Gaussians, anchors: Float[Tensor, "m 3"], limit: float) -> Float[Tensor, ""]:
+    """max(0, |mean - anchor| - limit)^2: a Gaussian stays near the anchor query that it came from."""
+    distance = (gaussians.means - anchors[gaussians.query_ids]).norm(dim=-1)
+    return (distance - limit).clamp_min(0).square().mean()
+
+
+def scale_loss(gaussians: Gaussians, limit: float) -> Float[Tensor, ""]:
+    """max(0, scale - limit)^2: no Gaussian grows to cover the object."""
+    return (gaussians.scales - limit).clamp_min(0).square().mean()
+
+
+def rendering_terms(rendering: Rendering, targets: Views, config: LossConfig) -> dict[str, Float[Tensor, ""]]:
+    """The terms that compare renderings with pictures; a term of weight 0 is left out.
+
+    A perceptual term belongs here.
+    """
+    terms = {"image": image_loss(rendering.rgb, targets.images)}
+    if config.alpha and targets.alphas is not None:
+        terms["alpha"] = alpha_loss(rendering.alpha, targets.alphas)
+    if config.ssim:
+        terms["ssim"] = ssim_loss(rendering.rgb, targets.images, config.ssim_stride)
+    if config.gradient:
+        terms["gradient"] = gradient_loss(rendering.rgb, targets.images)
+    return terms
+
+
+def gaussian_terms(
+    gaussians: Gaussians, anchors: Float[Tensor, "m 3"], config: LossConfig
+) -> dict[str, Float[Tensor, ""]]:
+    """The terms on the Gaussians themselves; a term of weight 0 is left out."""
+    terms = {}
+    if config.offset:
+        terms["offset"] = offset_loss(gaussians, anchors, config.offset_limit)
+    if config.scale:
+        terms["scale"] = scale_loss(gaussians, config.scale_limit)
+    return terms
+
+
+def training_loss(
+    layers: Sequence[Gaussians],
+    anchors: Float[Tensor, "m 3"],
+    targets: Views,
+    config: LossConfig,
+    renderer: Renderer,
+    intermediate_views: Sequence[int] = (),
+) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+    """The weighted sum over all decoder layers, and the last layer's terms, unweighted, for the log.
+
+    The last layer is compared in every target view, the layers before it in `intermediate_views`.
+    """
+    *middle, last = layers
+    terms = rendering_terms(renderer(last, targets.cameras), targets, config)
+    terms |= gaussian_terms(last, anchors, config)
+    total = _weighted(terms, config)
+    if middle and config.intermediate and intermediate_views:
+        # All layers before the last as one batch of (layers * B) objects: one call of the renderer.
+        some = _repeat(targets.select(list(intermediate_views)), len(middle))
+        stacked = _concatenate(middle)
+        extra = rendering_terms(renderer(stacked, some.cameras), some, config)
+        extra |= gaussian_terms(stacked, anchors, config)
+        total = total + config.intermediate * len(middle) * _weighted(extra, config)
+    return total, {name: value.detach() for name, value in terms.items()}
+
+
+def _weighted(terms: dict[str, Tensor], config: LossConfig) -> Tensor:
+    return torch.stack([getattr(config, name) * value for name, value in terms.items()]).sum()
+
+
+def _concatenate(layers: Sequence[Gaussians]) -> Gaussians:
+    names = ("means", "quats", "scales", "opacities", "colors")
+    tensors = {name: torch.cat([getattr(layer, name) for layer in layers]) for name in names}
+    return Gaussians(**tensors, expansion=layers[0].expansion)
+
+
+def _repeat(views: Views, times: int) -> Views:
+    images = views.images.repeat(times, 1, 1, 1, 1)
+    alphas = None if views.alphas is None else views.alphas.repeat(times, 1, 1, 1)
+    return Views(images, cameras_module.cat([views.cameras] * times), alphas)
+
+
+def _halved(x: Float[Tensor, "... h w"]) -> Float[Tensor, "... h/2 w/2"]:
+    """Means of 2 x 2 pixels. Slices: on a CPU the gradient of `avg_pool2d` costs several times as much."""
+    h, w = x.shape[-2] // 2 * 2, x.shape[-1] // 2 * 2
+    tall = x[..., 0:h:2, :] + x[..., 1:h:2, :]
+    return (tall[..., 0:w:2] + tall[..., 1:w:2]) / 4
+
+
+def _blur_matrix(size: int, stride: int, window: int, sigma: float, like: Tensor) -> Float[Tensor, "n size"]:
+    """Row i holds the window's weights from position i * stride on: a product blurs without padding."""
+    window = min(window, size)
+    offsets = torch.arange(window, dtype=like.dtype, device=like.device) - (window - 1) / 2
+    weights = torch.exp(-(offsets**2) / (2 * sigma**2))
+    starts = torch.arange(0, size - window + 1, stride, device=like.device)
+    matrix = like.new_zeros(len(starts), size)
+    columns = starts[:, None] + torch.arange(window, device=like.device)
+    return matrix.scatter_(1, columns, (weights / weights.sum()).expand(len(starts), -1))

@@ -1,0 +1,91 @@
+"""A training run as a whole: from a configuration to a run folder with weights to ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sparsegen.data.packed import Viewsets, load_packed
+from sparsegen.errors import InputError
+from sparsegen.models import SparseGen
+from sparsegen.models.pretrained import load_pretrained, load_state, save_pretrained
+from sparsegen.training.anchors import hull_anchors
+from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
+from sparsegen.training.config import TrainConfig, load_config, save_config
+from sparsegen.training.devices import build_fabric
+from sparsegen.training.logs import logger
+from sparsegen.training.trainer import Trainer
+
+
+def train(config: TrainConfig) -> str:
+    """Start or continue the run `runs/<name>` and train until it ends; returns why, as `Trainer.fit`.
+
+    The folder gets `config.yaml`, `checkpoints/`, `log.jsonl`, `tensorboard/` and, when the run is
+    finished, the averaged weights under `weights/`.
+    """
+    folder = Path(config.runs) / config.name
+    latest = CheckpointFolder(folder / "checkpoints").latest()
+    if latest is not None and not config.resume:
+        raise InputError(
+            f"{folder}: holds a run already; choose another name= or continue it with resume=true"
+        )
+    fabric = build_fabric(config.device, config.precision)
+    train_set = load_packed(config.data.train)
+    val_set = None if config.data.val is None else load_packed(config.data.val)
+    for source, viewsets in ((config.data.train, train_set), (config.data.val, val_set)):
+        if viewsets is not None:
+            _check_size(str(source), viewsets, config.model.image_size)
+    torch.manual_seed(config.seed)
+    model = fresh_model(config, train_set) if latest is None else SparseGen(config.model)
+    trainer = Trainer(config, model, fabric, folder, train_set, val_set)
+    if latest is not None:
+        trainer.resume(latest)
+    save_config(config, folder / "config.yaml")
+    count = sum(p.numel() for p in model.parameters())
+    logger.info(
+        "%s: %.1fM parameters, %d objects of %d views, %s, %s",
+        folder, count / 1e6, *train_set.images.shape[:2], fabric.device, fabric._precision.precision,
+    )  # fmt: skip
+    ended = trainer.fit()
+    if ended == "finished":
+        logger.info("weights: %s", export_weights(folder))
+    return ended
+
+
+def fresh_model(config: TrainConfig, train_set: Viewsets) -> SparseGen:
+    """New weights with anchors in the training set's hull, or those of `config.init`."""
+    model = SparseGen(config.model)
+    if config.init is not None:
+        source = Path(config.init)
+        load_state(model, load_pretrained(source).state_dict(), source)
+    elif config.anchors == "hull":
+        model.set_anchors(hull_anchors(train_set, config.model.num_queries, config.seed))
+    return model
+
+
+def export_weights(run: Path, out: Path | None = None) -> Path:
+    """Write a run's averaged weights, in half precision, as a folder that a `Pipeline` loads.
+
+    Of the best checkpoint by validation, else the newest. Without `out` the folder is `run/weights`.
+    """
+    path = CheckpointFolder(run / "checkpoints").best()
+    if path is None or not (run / "config.yaml").exists():
+        raise InputError(f"{run}: not a training run with a checkpoint; expected a folder under runs/")
+    config = load_config(run / "config.yaml")
+    state = load_checkpoint(path)
+    model = SparseGen(config.model)
+    load_state(model, state["ema"]["model"], path)
+    out = run / "weights" if out is None else out
+    training = {name: state[name] for name in ("step", "samples", "seconds_used")}
+    save_pretrained(model.eval(), out, dtype=torch.float16, extra={"training": training})
+    return out
+
+
+def _check_size(source: str, viewsets: Viewsets, size: int) -> None:
+    height, width = viewsets.images.shape[2:4]
+    if (height, width) != (size, size):
+        raise InputError(
+            f"{source}: pictures of {width} x {height} pixels, but the model takes {size} x {size}; "
+            f"render the set at {size} or set model.image_size"
+        )

@@ -1,0 +1,121 @@
+"""Validation during training: novel views of held-out objects, and whether the input picture matters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sparsegen.data.packed import Viewsets
+from sparsegen.data.sampling import gather
+from sparsegen.evaluation.metrics import alpha_iou, dead_share, gradient_energy_ratio, object_psnr, psnr
+from sparsegen.gaussians import Gaussians
+from sparsegen.generation import Pipeline
+from sparsegen.models import SparseGen
+from sparsegen.splatting import Rendering
+from sparsegen.training.losses import Renderer
+from sparsegen.views import Views
+
+
+@dataclass
+class ValidationConfig:
+    """How much is validated and when: after `every` on the clock, or `every_steps` where that is set.
+
+    `input_view` and `second_view` count within an object's views; left out, they lie where views 64 and
+    104 lie on ShapeNet-SRN's trajectory of 251.
+    """
+
+    every: str = "3m"
+    every_steps: int | None = None
+    objects: int = 16
+    views: int = 6
+    batch_size: int = 8
+    input_view: int | None = None
+    second_view: int | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over the validation objects; decibels, shares in [0, 1]."""
+
+    psnr: float  # one input view, novel views
+    psnr_inside: float  # the same, where the true alpha is above 1/2
+    iou: float  # of alphas above 1/2
+    gap: float  # psnr minus the psnr with another object's picture as input
+    psnr_two: float  # two input views
+    sharpness: float  # gradient energy over the truth's, one input view
+    dead: float  # share of Gaussians with opacity below `DEAD_OPACITY`
+
+    def __str__(self) -> str:
+        return (
+            f"PSNR {self.psnr:.2f}, inside {self.psnr_inside:.2f}, two views {self.psnr_two:.2f}, "
+            f"input gap {self.gap:.2f}, IoU {self.iou:.3f}, sharpness {self.sharpness:.2f}, dead {self.dead:.1%}"
+        )
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+class Validator:
+    """A fixed set of held-out views, gathered once."""
+
+    def __init__(
+        self, viewsets: Viewsets, config: ValidationConfig, device: torch.device | str = "cpu"
+    ) -> None:
+        total_objects, total_views = viewsets.images.shape[:2]
+        first = _view(config.input_view, 64, total_views)
+        second = _view(config.second_view, 104, total_views)
+        others = [v for v in range(total_views) if v not in (first, second)] or [first]
+        spread = np.linspace(0, len(others) - 1, min(config.views, len(others))).round().astype(int)
+        view_ids = np.array([first, second, *(others[i] for i in spread)])
+        object_ids = np.linspace(0, total_objects - 1, min(config.objects, total_objects)).round().astype(int)
+        views = gather(viewsets, object_ids, np.tile(view_ids, (len(object_ids), 1)), device)
+        self.inputs, self.targets = views.select([0, 1]), views.select(slice(2, None))
+        self.batch_size = config.batch_size
+
+    @torch.no_grad()
+    def scores(self, model: SparseGen, renderer: Renderer) -> Scores:
+        """Scores of a model in eval mode."""
+        one = self.inputs.select([0])
+        right = self._reconstruct(model, one)
+        # Every object gets the next one's picture, at the same camera.
+        wrong = self._reconstruct(model, Views(one.images.roll(1, 0), one.cameras))
+        two = self._reconstruct(model, self.inputs)
+        whole, inside, iou, sharpness = self._compare(right, renderer)
+        whole_wrong, *_ = self._compare(wrong, renderer)
+        whole_two, *_ = self._compare(two, renderer)
+        dead = torch.cat([dead_share(g) for g in right]).mean().item()
+        return Scores(whole, inside, iou, whole - whole_wrong, whole_two, sharpness, dead)
+
+    def _reconstruct(self, model: SparseGen, inputs: Views) -> list[Gaussians]:
+        pipeline = Pipeline(model)
+        batches = torch.arange(inputs.batch_size).split(self.batch_size)
+        return [pipeline.generate(inputs.objects(ids), ids.tolist()) for ids in batches]
+
+    def _compare(self, objects: Sequence[Gaussians], renderer: Renderer) -> list[float]:
+        """PSNR, PSNR inside, IoU and sharpness of the target views, each a mean over views and objects."""
+        batches = torch.arange(self.targets.batch_size).split(self.batch_size)
+        parts = []
+        for ids, gaussians in zip(batches, objects, strict=True):
+            targets = self.targets.objects(ids)
+            parts.append(_view_scores(renderer(gaussians, targets.cameras), targets))
+        return torch.cat(parts, dim=1).nanmean((1, 2)).tolist()
+
+
+def _view_scores(rendering: Rendering, targets: Views) -> Float[Tensor, "4 b v"]:
+    """PSNR, PSNR inside, IoU and sharpness of every view; NaN for what needs an alpha that is not known."""
+    images = rendering.rgb.clamp(0, 1)
+    whole = psnr(images, targets.images)
+    inside = iou = torch.full_like(whole, torch.nan)
+    if targets.alphas is not None:
+        inside = object_psnr(images, targets.images, targets.alphas)
+        iou = alpha_iou(rendering.alpha, targets.alphas)
+    return torch.stack([whole, inside, iou, gradient_energy_ratio(images, targets.images)])
+
+
+def _view(chosen: int | None, srn: int, total: int) -> int:
+    return min(srn * total // 251 if chosen is None else chosen, total - 1)

@@ -1,0 +1,124 @@
+"""`sparsegen train` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sparsegen.cameras import on_sphere
+from sparsegen.cli.main import main
+from sparsegen.data.packed import Viewsets, save_packed
+from sparsegen.models.pretrained import load_pretrained
+from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
+
+SIZE = 32
+SMALL = [
+    f"model.image_size={SIZE}", f"model.image_encoder.input_size={SIZE}", "model.image_encoder.table_size=4",
+    "model.image_encoder.patch_size=8", "model.image_encoder.width=32", "model.image_encoder.heads=2",
+    "model.width=32", "model.heads=2", "model.feed_forward=64", "model.num_queries=16", "model.expansion=4",
+    "batch_size=2", "device=cpu", "log_every=1",
+]  # fmt: skip
+
+
+@pytest.fixture
+def pack(tmp_path) -> Path:
+    """Two flat discs of one color each, from eight sides."""
+    images = np.zeros((2, 8, SIZE, SIZE, 4), np.uint8)
+    row, column = np.mgrid[:SIZE, :SIZE] - SIZE / 2
+    images[..., 3] = 255 * (row**2 + column**2 < 100)
+    images[0, ..., 0] = images[1, ..., 2] = 200
+    azimuth = torch.arange(8) * 0.7
+    cameras = on_sphere(azimuth, 0 * azimuth + 0.4, size=SIZE).expand(2, 8)
+    path = tmp_path / "discs.pack"
+    save_packed(Viewsets(images, cameras, ["red", "blue"]), path)
+    return path
+
+
+def arguments(pack: Path, *more: str) -> list[str]:
+    runs = pack.parent / "runs"
+    return ["train", f"data.train={pack}", f"data.val={pack}", f"runs={runs}", *SMALL, *more]
+
+
+def test_a_run_leaves_weights_that_load(pack, capsys):
+    assert main(arguments(pack, "max_steps=4", "name=a")) == 0
+    run = pack.parent / "runs" / "a"
+    model = load_pretrained(run / "weights")
+    state = load_checkpoint(CheckpointFolder(run / "checkpoints").best())  # type: ignore[arg-type]
+    for name, value in state["ema"]["model"].items():
+        torch.testing.assert_close(model.state_dict()[name], value, atol=1e-3, rtol=1e-3)  # half precision
+    config = json.loads((run / "weights" / "config.json").read_text())
+    assert config["training"]["samples"] == config["training"]["step"] * 2
+    assert list((run / "tensorboard").glob("events.*"))
+
+    # The same command goes on where it ended; weights can be exported again and started from.
+    assert main(arguments(pack, "max_steps=6", "name=a")) == 0
+    latest = CheckpointFolder(run / "checkpoints").latest()
+    assert latest is not None
+    assert latest.name == "step_00000006.pt"
+    out = pack.parent / "exported"
+    assert main(["train", "--export", str(run), "-o", str(out)]) == 0
+    assert main(arguments(pack, "max_steps=1", "name=b", f"init={out}")) == 0
+
+
+def test_ctrl_c_leaves_a_whole_checkpoint(pack):
+    program = "from sparsegen.cli.main import main; raise SystemExit(main())"
+    command = [sys.executable, "-c", program, *arguments(pack, "max_time=10m", "name=long")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    run = pack.parent / "runs" / "long"
+    log = run / "log.jsonl"
+    while process.poll() is None and not (log.exists() and log.read_text().count("\n") >= 2):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("SIGINT at step")
+    latest = CheckpointFolder(run / "checkpoints").latest()
+    assert latest is not None
+    assert load_checkpoint(latest)["step"] >= 2
+    assert [p for p in run.rglob("*") if "tmp" in p.name] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["data.train=nowhere.pack", "max_steps=1"], "nowhere.pack: no such"),
+        (["max_steps=1"], "data.train is not set"),
+        (["data.train=a", "max_steps=1", "model.widht=3"], "model.widht: no such setting"),
+        (["--export", "nowhere"], "nowhere: not a training run"),
+    ],
+)
+def test_mistakes_end_with_one_line(arguments, expected, capsys):
+    assert main(["train", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert expected in captured.err
+
+
+def test_a_set_of_another_size_is_refused(pack, capsys):
+    assert main(arguments(pack, "max_steps=1", "model.image_size=64")) == 2
+    error = capsys.readouterr().err
+    assert "discs.pack: pictures of 32 x 32 pixels, but the model takes 64 x 64" in error
+
+
+def test_an_existing_run_is_not_overwritten(pack, capsys):
+    assert main(arguments(pack, "max_steps=1", "name=a")) == 0
+    capsys.readouterr()
+    assert main(arguments(pack, "max_steps=1", "name=a", "resume=false")) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    # Neither does a network of another shape go on from its checkpoint.
+    assert main(arguments(pack, "max_steps=2", "name=a", "model.num_queries=8")) == 2
+    assert "unit_anchors" in capsys.readouterr().err
+
+
+def test_settings_are_printed_as_yaml(capsys):
+    assert main(["train", "--settings", "model=base"]) == 0
+    assert "num_queries: 512" in capsys.readouterr().out

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from sparsegen.errors import InputError
+from sparsegen.models.presets import preset
+from sparsegen.training.config import compose_config, config_text, load_config, save_config, seconds
+
+ENOUGH = ["data.train=a.pack", "max_time=30m"]
+
+
+@pytest.mark.parametrize("name", ["tiny", "base", "paper"])
+def test_model_is_chosen_by_name(name):
+    assert compose_config([*ENOUGH, f"model={name}"]).model == preset(name)
+
+
+def test_overrides_reach_every_group():
+    config = compose_config(
+        [*ENOUGH, "lr=3e-4", "loss.ssim=0.2", "model.num_queries=64", "model.head.max_scale=0.2",
+         "sampling.clean_probabilities=[0,1]"]
+    )  # fmt: skip
+    assert config.optimizer.lr == 3e-4  # a bare name will do where one group has it
+    assert config.loss.ssim == 0.2
+    assert (config.model.num_queries, config.model.head.max_scale) == (64, 0.2)
+    assert config.sampling.clean_probabilities == [0, 1]
+
+
+def test_saved_configuration_comes_back(tmp_path):
+    config = compose_config([*ENOUGH, "model=base", "seed=7"])
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_settings_can_be_read_before_a_run_is_complete():
+    assert "num_queries: 512" in config_text(["model=base"])
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("lrr=1", r"^lrr: no such setting; the nearest are optimizer\.lr"),
+        ("sampling.view=3", r"^sampling\.view: .*sampling\.views"),
+        ("width=3", r"^width: .*model\.image_encoder\.width, model\.width"),
+        ("lr=fast", r"^optimizer\.lr=fast: .*Float"),
+        ("batch_size=1.5", r"^batch_size=1\.5: .*Integer"),
+        ("model=huge", r"^model=huge: expected one of base, paper, tiny"),
+        ("max_time=soon", r"^max_time=soon: expected a duration such as 90s"),
+        ("sitting=", r"^sitting=: expected a duration"),
+        ("anchors=cube", r"^anchors=cube: expected hull or model"),
+        ("name=[1,", r"^name=\[1,: "),
+        ("max_time", r"^max_time: expected KEY=VALUE"),
+        ("+extra=1", r"^\+extra: no such setting"),
+    ],
+)
+def test_bad_settings_are_named_in_one_line(override, expected):
+    with pytest.raises(InputError, match=expected) as caught:
+        compose_config([*ENOUGH, override])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_needs_data_and_an_end():
+    with pytest.raises(InputError, match=r"data\.train"):
+        compose_config(["max_time=1m"])
+    with pytest.raises(InputError, match="max_steps"):
+        compose_config(["data.train=a.pack"])
+
+
+def test_durations():
+    assert seconds("x", "1h30m") == 5400
+    assert seconds("x", "90s") == 90
+    assert seconds("x", "1.5m") == 90
+    assert seconds("x", None) is None

@@ -1,0 +1,177 @@
+"""The loop: exact resume, skipped steps, endings, and that it learns."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from balls import ball_viewsets
+
+from sparsegen.errors import InputError
+from sparsegen.models import SparseGen
+from sparsegen.training.checkpoints import load_checkpoint
+from sparsegen.training.devices import build_fabric
+from sparsegen.training.trainer import Trainer
+
+
+def build(config, data, folder: str = "run", val=None) -> Trainer:
+    torch.manual_seed(config.seed)
+    path = Path(config.runs) / folder
+    path.mkdir(exist_ok=True)
+    model = SparseGen(config.model)
+    return Trainer(config, model, build_fabric("cpu", "float32"), path, data, val)
+
+
+def flatten(value, prefix: str = "") -> dict[str, object]:
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list | tuple):
+        items = enumerate(value)
+    else:
+        return {prefix: value}
+    return {k: v for key, child in items for k, v in flatten(child, f"{prefix}/{key}").items()}
+
+
+def assert_equal_states(first: Trainer, second: Trainer) -> None:
+    """Bit for bit, but for the time that passed."""
+    a, b = flatten(first.state_dict()), flatten(second.state_dict())
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        other = b[name]
+        if isinstance(value, torch.Tensor):
+            assert isinstance(other, torch.Tensor)
+            assert torch.equal(value, other), name
+        elif name != "/seconds_used":
+            assert value == other, name
+
+
+def test_resume_is_exact(tiny_config, two_balls):
+    config = replace(tiny_config, self_conditioning_probability=0.5)
+    through = build(config, two_balls, "through")
+    assert through.fit() == "finished"
+    assert through.step == config.max_steps
+
+    first = build(config, two_balls, "stopped")
+    assert first.fit(steps=4) == "sitting"
+    torch.manual_seed(99)  # a new process would not have the old one's random state
+    second = build(config, two_balls, "stopped")
+    latest = second.checkpoints.latest()
+    assert latest is not None
+    second.resume(latest)
+    assert second.fit() == "finished"
+    assert_equal_states(second, through)
+    # The test would not notice if nothing was random or nothing was learned.
+    assert not torch.equal(first.model.unit_anchors, second.model.unit_anchors)
+
+
+def test_another_seed_is_another_run(tiny_config, two_balls):
+    first = build(tiny_config, two_balls, "a")
+    second = build(replace(tiny_config, seed=1), two_balls, "b")
+    second.model.load_state_dict(first.model.state_dict())
+    first.fit(steps=1)
+    second.fit(steps=1)
+    assert not torch.equal(first.model.unit_anchors, second.model.unit_anchors)
+
+
+def test_checkpoint_of_another_model_is_refused(tiny_config, two_balls):
+    trainer = build(tiny_config, two_balls)
+    trainer.fit(steps=1)
+    path = trainer.checkpoints.latest()
+    assert path is not None
+    other = build(replace(tiny_config, model=replace(tiny_config.model, num_queries=8)), two_balls, "other")
+    with pytest.raises(InputError, match=r"step_00000001\.pt: unit_anchors has shape \(16, 3\)"):
+        other.resume(path)
+
+
+def test_a_bad_loss_skips_the_step(tiny_config, two_balls, monkeypatch, caplog):
+    trainer = build(tiny_config, two_balls)
+    trainer.fit(steps=2)
+    before = {name: p.clone() for name, p in trainer.model.named_parameters()}
+    average = trainer.ema.model.unit_anchors.clone()
+    good = trainer._loss
+
+    def poisoned(batch):
+        loss, terms = good(batch)
+        return loss * torch.nan, terms
+
+    monkeypatch.setattr(trainer, "_loss", poisoned)
+    with caplog.at_level(logging.WARNING):
+        trainer.fit(steps=1)
+    assert "step 2 skipped: loss nan" in caplog.text
+    assert trainer.step == 3
+    assert all(torch.equal(before[name], p) for name, p in trainer.model.named_parameters())
+    assert torch.equal(average, trainer.ema.model.unit_anchors)
+
+    monkeypatch.setattr(trainer, "_loss", good)
+    trainer.fit(steps=1)
+    assert trainer.bad_steps == 0
+    assert not torch.equal(before["unit_anchors"], trainer.model.unit_anchors)
+
+
+@pytest.mark.parametrize("factor", [float("inf"), 1e6])
+def test_many_bad_losses_end_the_run(tiny_config, two_balls, monkeypatch, factor):
+    trainer = build(replace(tiny_config, bad_steps=3, max_steps=100), two_balls)
+    trainer.fit(steps=2)
+    good = trainer._loss
+    monkeypatch.setattr(trainer, "_loss", lambda batch: (good(batch)[0] * factor, {}))
+    with pytest.raises(InputError, match="3 steps in a row without a usable loss"):
+        trainer.fit()
+    assert trainer.step == 4  # the third bad step is not counted
+    latest = trainer.checkpoints.latest()
+    assert latest is not None
+    assert load_checkpoint(latest)["step"] == 2
+
+
+def test_a_run_ends_on_the_clock_and_a_sitting_before(tiny_config, two_balls):
+    config = replace(tiny_config, max_steps=None, max_time="2s", sitting="1s")
+    first = build(config, two_balls)
+    assert first.fit() == "sitting"
+    assert 1 <= first.seconds_used < 2
+    second = build(replace(config, sitting=None), two_balls)
+    latest = second.checkpoints.latest()
+    assert latest is not None
+    second.resume(latest)
+    assert second.fit() == "finished"
+    assert second.step > first.step
+    assert second.seconds_used >= 2
+
+
+def test_the_log_of_a_resumed_run_has_no_lost_steps(tiny_config, two_balls):
+    config = replace(tiny_config, log_every=1, max_steps=6)
+    trainer = build(config, two_balls, val=two_balls)
+    trainer.fit(steps=3)
+    kept = trainer.checkpoints.latest()
+    assert kept is not None
+    trainer.fit(steps=2)  # as if this had never reached a checkpoint
+    resumed = build(config, two_balls, val=two_balls)
+    resumed.resume(kept)
+    resumed.fit()
+    lines = [json.loads(line) for line in (resumed.folder / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["event"] == "train"] == [1, 2, 3, 4, 5, 6]
+    (validation,) = [line for line in lines if line["event"] == "validation"]
+    assert {"psnr", "psnr_inside", "iou", "gap", "psnr_two", "sharpness", "dead"} < validation.keys()
+    shares = [lines[0][f"share_{phase}"] for phase in ("data", "network", "splatting", "optimizer")]
+    assert sum(shares) == pytest.approx(1)
+    assert min(shares) > 0
+
+
+def test_two_objects_are_learned_from_their_pictures(tiny_config, two_balls):
+    config = replace(
+        tiny_config, max_steps=250, batch_size=4, ema_decay=0.98, self_conditioning_probability=0
+    )
+    config.model = replace(config.model, dropout=0.0)
+    held_out = ball_viewsets(torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.2, 0.9]]), seed=5)
+    trainer = build(config, two_balls, val=held_out)
+    validator = trainer.validator
+    assert validator is not None
+    start = validator.scores(trainer.ema.model, trainer.renderer)
+    trainer.fit()
+    end = validator.scores(trainer.ema.model, trainer.renderer)
+    assert end.psnr > start.psnr + 5
+    assert end.iou > 0.8
+    assert end.gap > 3  # red from a red ball's picture, blue from a blue one's
+    assert end.dead < 0.5
