@@ -1,0 +1,197 @@
+"""From a picture to what the network takes: the object cut out, framed and over white."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from sparsegen.errors import InputError
+
+# Share of the picture that an object's larger side spans in the training pictures, about.
+SPAN = 0.75
+
+# Pictures are cut out at this size at most: far above what the network sees, and quick.
+_WORKING_SIZE = 1024
+# A background is plain if this share of the border lies within its noise of a smooth color.
+_PLAIN_SHARE = 0.8
+# Bounds of how far, in the worst channel, a background pixel may lie from that color.
+_TOLERANCE = (0.04, 0.12)
+# Coverage below which a pixel does not count for the object's bounding box.
+_VISIBLE = 0.1
+
+
+def fit(
+    rgba: Float[Tensor, "4 h w"], size: int, span: float = SPAN, name: str = "the picture"
+) -> tuple[Float[Tensor, "3 s s"], Float[Tensor, "s s"]]:
+    """Center the object in a square picture of `size` pixels, its larger side `span` of it, over white.
+
+    Returns the picture and the object's coverage. Resampling averages over areas in premultiplied color.
+    """
+    visible = rgba[3] > _VISIBLE
+    if not visible.any():
+        raise InputError(f"{name}: its alpha is empty, no object is seen; give a picture with an object")
+    bottom, top = _extent(visible.any(dim=1))
+    left, right = _extent(visible.any(dim=0))
+    side = max(top - bottom, right - left) / span
+    center = ((bottom + top) / 2, (left + right) / 2)
+    return _resample(rgba, size, center, side)
+
+
+def whole(rgba: Float[Tensor, "4 h w"], size: int) -> tuple[Float[Tensor, "3 s s"], Float[Tensor, "s s"]]:
+    """The same without framing: the whole picture, padded to a square."""
+    height, width = rgba.shape[1:]
+    return _resample(rgba, size, (height / 2, width / 2), max(height, width))
+
+
+def is_cut_out(rgba: Float[Tensor, "4 h w"]) -> bool:
+    """Whether the alpha of a picture says what is object and what is not."""
+    return bool((rgba[3] < 0.99).float().mean() > 1e-3)
+
+
+def cut_out(rgba: Float[Tensor, "4 h w"], name: str = "the picture") -> Float[Tensor, "4 h w"]:
+    """Make the plain background of an opaque picture transparent; pictures with alpha stay as they are.
+
+    Background is what is connected to the border and has its color, which may vary smoothly; parts of
+    the object in that color stay. The background's color is taken out of the 1-2 pixels along the edge.
+    Large pictures are scaled down. Raises `InputError` if the border is not plain or nothing stands out.
+    """
+    if is_cut_out(rgba):
+        return rgba
+    rgb = _scaled_down(rgba[:3])
+    background, tolerance = _background(rgb, name)
+    distance = (rgb - background).abs().amax(dim=0)
+    object_mask = ~_flood(distance < tolerance, _border(distance, 1))
+    object_mask = _without_specks(object_mask)
+    if object_mask.float().mean() < 1e-3:
+        raise InputError(f"{name}: nothing stands out from its background; give a picture with alpha (RGBA)")
+    return _matte(rgb, background, object_mask, tolerance)
+
+
+def _scaled_down(rgb: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h2 w2"]:
+    height, width = rgb.shape[1:]
+    scale = min(1.0, _WORKING_SIZE / max(height, width))
+    rows = _averaging(height, max(1, round(height * scale)), 0, height)
+    columns = _averaging(width, max(1, round(width * scale)), 0, width)
+    return rows @ rgb @ columns.mT
+
+
+def _background(rgb: Float[Tensor, "3 h w"], name: str) -> tuple[Float[Tensor, "3 h w"], float]:
+    """The smooth color (quadratic in the position) that most of the border has, and its noise's bound."""
+    _, height, width = rgb.shape
+    y = torch.linspace(-1, 1, height)[:, None].expand(height, width)
+    x = torch.linspace(-1, 1, width)[None].expand(height, width)
+    terms = torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], dim=-1)  # (h, w, 6)
+    ring = _border(x, max(1, round(0.02 * min(height, width))))
+    border, border_terms = rgb.permute(1, 2, 0)[ring], terms[ring]  # (n, 3), (n, 6)
+    median = border.median(dim=0).values
+    residual = (border - median).abs().amax(dim=-1)
+    coefficients = torch.zeros(6, 3)
+    coefficients[0] = median
+    for _ in range(4):
+        near = residual <= max(2.5 * float(residual.median()), _TOLERANCE[0])
+        if near.sum() >= 24:
+            coefficients = torch.linalg.lstsq(border_terms[near], border[near], driver="gelsd").solution
+        residual = (border - border_terms @ coefficients).abs().amax(dim=-1)
+    tolerance = min(max(4 * float(residual.median()), _TOLERANCE[0]), _TOLERANCE[1])
+    if (residual < tolerance).float().mean() < _PLAIN_SHARE:
+        raise InputError(
+            f"{name}: its background is not plain, so the object cannot be cut out; "
+            "give a picture with alpha (RGBA PNG), or one in front of a plain background"
+        )
+    return (terms @ coefficients).permute(2, 0, 1).clamp(0, 1), tolerance
+
+
+def _border(like: Tensor, thickness: int) -> Bool[Tensor, "h w"]:
+    ring = torch.ones(like.shape[-2:], dtype=torch.bool)
+    ring[thickness:-thickness, thickness:-thickness] = False
+    return ring
+
+
+def _flood(passable: Bool[Tensor, "h w"], start: Bool[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
+    """What can be reached from `start` over passable pixels, in steps along rows and columns."""
+    reached = start & passable
+    while True:
+        before = int(reached.sum())
+        for dim in (0, 1):
+            for backward in (False, True):
+                reached = reached | _sweep(passable, reached, dim, backward)
+        if int(reached.sum()) == before:
+            return reached
+
+
+def _sweep(passable: Tensor, reached: Tensor, dim: int, backward: bool) -> Tensor:
+    """Passable pixels with a reached one behind them along `dim` and no wall between."""
+    if backward:
+        return _sweep(passable.flip(dim), reached.flip(dim), dim, False).flip(dim)
+    shape = [1, 1]
+    shape[dim] = -1
+    index = torch.arange(passable.shape[dim], dtype=torch.int32).view(shape).expand(passable.shape)
+    last_reached = torch.where(reached, index, -1).cummax(dim).values
+    last_wall = torch.where(passable, -1, index).cummax(dim).values
+    return passable & (last_reached > last_wall)
+
+
+def _without_specks(mask: Bool[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
+    """Drop dust; whatever hangs together with a solid part stays, however thin."""
+    radius = max(1, round(0.003 * max(mask.shape)))
+    return _flood(mask, _dilate(~mask, radius).logical_not())
+
+
+def _dilate(mask: Bool[Tensor, "h w"], radius: int) -> Bool[Tensor, "h w"]:
+    return F.max_pool2d(mask[None].float(), 2 * radius + 1, 1, radius)[0] > 0
+
+
+def _matte(
+    rgb: Float[Tensor, "3 h w"],
+    background: Float[Tensor, "3 h w"],
+    mask: Bool[Tensor, "h w"],
+    tolerance: float,
+) -> Float[Tensor, "4 h w"]:
+    """Coverage and unmixed color along the edge, from I = a F + (1 - a) B with F from inside nearby."""
+    inside = ~_dilate(~mask, 2)
+    edge = _dilate(mask, 1) & ~inside
+    weight = F.avg_pool2d(inside[None].float(), 9, 1, 4)
+    foreground = F.avg_pool2d(rgb * inside, 9, 1, 4) / weight.clamp(min=1e-6)
+    contrast = foreground - background
+    alpha = ((rgb - background) * contrast).sum(0) / contrast.square().sum(0).clamp(min=1e-6)
+    # Where inside is out of reach (thin parts) or looks like the background, the edge stays hard.
+    known = edge & (weight[0] > 0) & (contrast.abs().amax(0) > 2 * tolerance)
+    alpha = torch.where(known, alpha.clamp(0, 1), mask.float())
+    unmixed = background + (rgb - background) / alpha.clamp(min=1e-3)
+    trusted = alpha.clamp(max=0.5) * 2  # a nearly transparent pixel says little about its own color
+    color = torch.where(known, (foreground + trusted * (unmixed.clamp(0, 1) - foreground)), rgb)
+    return torch.cat([color, alpha[None]])
+
+
+def _extent(occupied: Bool[Tensor, "n"]) -> tuple[int, int]:
+    indices = occupied.nonzero()
+    return int(indices[0]), int(indices[-1]) + 1
+
+
+def _resample(
+    rgba: Float[Tensor, "4 h w"], size: int, center: tuple[float, float], side: float
+) -> tuple[Float[Tensor, "3 s s"], Float[Tensor, "s s"]]:
+    """The square of `side` pixels around `center` (row, column), transparent outside, over white."""
+    premultiplied = torch.cat([rgba[:3] * rgba[3:], rgba[3:]])
+    rows, columns = (
+        _averaging(count, size, middle - side / 2, middle + side / 2)
+        for count, middle in zip(rgba.shape[1:], center, strict=True)
+    )
+    resampled = (rows @ premultiplied @ columns.mT).clamp(0, 1)
+    color, alpha = resampled[:3], resampled[3]
+    return (color + 1 - alpha).clamp(0, 1), alpha
+
+
+def _averaging(count: int, size: int, start: float, stop: float) -> Float[Tensor, "size count"]:
+    """Weights of `count` pixels in the averages over `size` equal bins of [start, stop].
+
+    Bins narrower than a pixel are widened to one, which makes enlarging linear interpolation.
+    """
+    step = (stop - start) / size
+    half = max(step, 1.0) / 2
+    middle = start + step * (torch.arange(size, dtype=torch.float64)[:, None] + 0.5)
+    pixel = torch.arange(count, dtype=torch.float64)[None]
+    overlap = torch.minimum(middle + half, pixel + 1) - torch.maximum(middle - half, pixel)
+    return (overlap.clamp(min=0) / (2 * half)).float()
