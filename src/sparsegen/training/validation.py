@@ -53,7 +53,8 @@ class Scores:
     def __str__(self) -> str:
         return (
             f"PSNR {self.psnr:.2f}, inside {self.psnr_inside:.2f}, two views {self.psnr_two:.2f}, "
-            f"input gap {self.gap:.2f}, IoU {self.iou:.3f}, sharpness {self.sharpness:.2f}, dead {self.dead:.1%}"
+            f"input gap {self.gap:.2f}, IoU {self.iou:.3f}, "
+            f"sharpness {self.sharpness:.2f}, dead {self.dead:.1%}"
         )
 
     def as_dict(self) -> dict[str, float]:
