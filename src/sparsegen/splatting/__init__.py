@@ -47,13 +47,19 @@ def render(
     colors, [0, 1], and are differentiable in all Gaussian parameters. `background` None leaves the
     colors premultiplied. `backend` is "cpu" (Numba, float32), "cuda" (gsplat, float32), "reference"
     (plain PyTorch, any dtype and device; its module states what all of them compute) or "auto", the
-    fast one for the device that the Gaussians are on. Raises InputError for a backend that is unknown
-    or cannot run, and ValueError where batch shapes do not fit.
+    fast one for the device that the Gaussians are on. Only "reference" has gradients for cameras. Raises
+    InputError for a backend that is unknown or cannot run, and ValueError where batch shapes do not fit
+    or cameras require gradients in vain.
     """
     if backend == "auto":
         backend = "cuda" if gaussians.means.is_cuda else "cpu"
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r} is unknown: choose 'auto' or one of {', '.join(BACKENDS)}")
+    moving = cameras.viewmats.requires_grad or cameras.Ks.requires_grad
+    if moving and backend != "reference" and torch.is_grad_enabled():
+        raise ValueError(
+            f"backend {backend!r} has no gradients for cameras: detach viewmats and Ks, or take 'reference'"
+        )
     batch = _common_batch(gaussians, cameras)
     views = cameras.batch_shape[-1]
     splat = import_module(f"sparsegen.splatting.{backend}").splat

@@ -37,16 +37,12 @@ def splat(gaussians: Gaussians, cameras: Cameras, depth: bool) -> tuple[Tensor, 
     """Premultiplied rgb (b, v, 3, h, w), alpha (b, v, h, w) and the sum of weight times depth, or None.
 
     Takes Gaussians of batch shape (b,) and cameras (b, v) of any dtype and computes in float32. Raises
-    InputError for tensors that are not on the CPU, ValueError for cameras that require gradients.
+    InputError for tensors that are not on the CPU. There are no gradients for cameras.
     """
     if gaussians.means.device.type != "cpu" or cameras.viewmats.device.type != "cpu":
         raise InputError(
             f"backend 'cpu' needs tensors on the CPU, got Gaussians on {gaussians.means.device} and cameras "
             f"on {cameras.viewmats.device}: move them with .to('cpu') or take backend 'auto'"
-        )
-    if torch.is_grad_enabled() and (cameras.viewmats.requires_grad or cameras.Ks.requires_grad):
-        raise ValueError(
-            "backend 'cpu' has no gradients for cameras: detach viewmats and Ks, or take backend 'reference'"
         )
     inputs = (gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.colors)
     inputs = [x.to(torch.float32).contiguous() for x in (*inputs, cameras.viewmats, cameras.Ks)]

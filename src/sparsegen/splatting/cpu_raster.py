@@ -188,8 +188,8 @@ def _draw_backward(state, sums, splats, depths, k, top, left, first_row, end_row
             dx = first_dx - np.float32(np.int32(lane))
             sigma = (half_xx * dx + xy_dy) * dx + yy_dy2
             transmittance = state[_T + p]
-            unclamped = opacity * exp_negative(min(sigma, _LARGEST_SIGMA))
-            alpha = min(MAX_ALPHA, unclamped) if (sigma <= cutoff) & (sigma >= ZERO) else ZERO
+            alpha = min(MAX_ALPHA, opacity * exp_negative(min(sigma, _LARGEST_SIGMA)))
+            alpha = alpha if (sigma <= cutoff) & (sigma >= ZERO) else ZERO
             left_over = transmittance - alpha * transmittance
             drawn = left_over > MIN_TRANSMITTANCE
             state[_T + p] = left_over if drawn else -abs(transmittance)
@@ -203,7 +203,7 @@ def _draw_backward(state, sums, splats, depths, k, top, left, first_row, end_row
             state[_REST + p] = behind
             g_alpha = transmittance * g_weight - behind / (ONE - alpha)
             # d alpha / d sigma = -alpha, and nothing where alpha is clamped
-            g_sigma = -alpha * g_alpha if drawn & (unclamped <= MAX_ALPHA) else ZERO
+            g_sigma = -alpha * g_alpha if drawn & (alpha < MAX_ALPHA) else ZERO
             sums[_S + lane] += g_sigma
             sums[_S_DY + lane] += g_sigma * dy
             sums[_S_DY2 + lane] += g_sigma * dy2

@@ -9,6 +9,8 @@ from sparsegen.cameras import Cameras
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 
+_WARP = 32
+
 
 def splat(gaussians: Gaussians, cameras: Cameras, depth: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Premultiplied rgb (b, v, 3, h, w), alpha (b, v, h, w) and the sum of weight times depth, or None.
@@ -17,36 +19,43 @@ def splat(gaussians: Gaussians, cameras: Cameras, depth: bool) -> tuple[Tensor, 
     in float32, all objects and views in one launch. Raises InputError where gsplat is missing or the
     tensors are not on CUDA.
     """
-    if not (gaussians.means.is_cuda and cameras.viewmats.is_cuda):
-        raise InputError(
-            f"backend 'cuda' needs tensors on CUDA, got Gaussians on {gaussians.means.device} and cameras "
-            f"on {cameras.viewmats.device}: move them with .to('cuda') or take backend 'auto'"
-        )
     try:
         from gsplat import rasterization  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
             "backend 'cuda' needs gsplat, which is not installed: pip install 'sparsegen[cuda]'"
         ) from None
+    if not (gaussians.means.is_cuda and cameras.viewmats.is_cuda):
+        raise InputError(
+            f"backend 'cuda' needs tensors on CUDA, got Gaussians on {gaussians.means.device} and cameras "
+            f"on {cameras.viewmats.device}: move them with .to('cuda') or take backend 'auto'"
+        )
 
-    b, v = cameras.batch_shape
-    if 0 in (b, v, gaussians.count):
+    # Gradients of several objects would mix: gsplat 1.5.3 adds up, within a warp of 32 threads, what goes
+    # to Gaussians of one number, and only from 32 Gaussians on are they sure to be of one object.
+    if gaussians.count < _WARP and gaussians.batch_shape[0] > 1:
+        objects = [
+            splat(gaussians[i : i + 1], cameras[i : i + 1], depth) for i in range(gaussians.batch_shape[0])
+        ]
+        rgb, alpha, depth_sum = zip(*objects, strict=True)
+        return torch.cat(rgb), torch.cat(alpha), torch.cat(depth_sum) if depth else None
+    if 0 in (*cameras.batch_shape, gaussians.count):
         return _nothing(gaussians, cameras, depth)
-    device = gaussians.means.device
-    gaussians, cameras = gaussians.to(dtype=torch.float32), cameras.to(device, torch.float32)
+
+    gaussians, cameras = gaussians.to(dtype=torch.float32), cameras.to(gaussians.means.device, torch.float32)
     # gsplat's kernels work in float32 only, and autocast would hand them halves.
     with torch.autocast("cuda", enabled=False):
         features, alpha, _ = rasterization(
-            gaussians.means.contiguous(),
-            gaussians.quats.contiguous(),
-            gaussians.scales.contiguous(),
-            gaussians.opacities.contiguous(),
-            gaussians.colors.contiguous(),
-            cameras.viewmats.contiguous(),
-            cameras.Ks.contiguous(),
+            gaussians.means,
+            gaussians.quats,
+            gaussians.scales,
+            gaussians.opacities,
+            gaussians.colors,
+            cameras.viewmats,
+            cameras.Ks,
             cameras.width,
             cameras.height,
-            packed=False,  # faster than packed, and small objects fit
+            packed=False,  # faster, and its gradients know objects apart
             render_mode="RGB+D" if depth else "RGB",
         )  # (b, v, h, w, 3 or 4), (b, v, h, w, 1)
     channels = features.movedim(-1, 2)
@@ -55,8 +64,7 @@ def splat(gaussians: Gaussians, cameras: Cameras, depth: bool) -> tuple[Tensor, 
 
 def _nothing(gaussians: Gaussians, cameras: Cameras, depth: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Empty pictures, still a function of the Gaussians, without a launch of zero blocks."""
-    zero = sum(x.sum() for x in (gaussians.means, gaussians.opacities, gaussians.colors))
-    zero = torch.as_tensor(zero, dtype=torch.float32) * 0
+    zero = (gaussians.means.sum() * 0).to(torch.float32)
     picture = (*cameras.batch_shape, cameras.height, cameras.width)
     rgb = zero.expand(*cameras.batch_shape, 3, *picture[-2:])
     return rgb, zero.expand(picture), zero.expand(picture) if depth else None
