@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from sparsegen import cameras
+from sparsegen.cameras import RADIUS
+from sparsegen.data.viewpoints import spiral_views
 from sparsegen.errors import InputError
 from sparsegen.evaluation import protocols
 
@@ -29,9 +30,12 @@ def test_spiral_has_24_novel_views_and_a_three_quarter_input() -> None:
         v for v in range(25) if v != protocols.INPUT_VIEW
     )
     assert len(protocols.spiral(2).target_views(25)) == 23
-    x, y, z = cameras.spiral(protocols.SPIRAL_VIEWS).centers[protocols.INPUT_VIEW].tolist()
-    assert 15 < math.degrees(math.asin(z / cameras.RADIUS)) < 35
+    centers = spiral_views(protocols.SPIRAL_VIEWS).centers
+    x, y, z = centers[protocols.INPUT_VIEW].tolist()
+    assert 20 < math.degrees(math.asin(z / RADIUS)) < 30
     assert 20 < abs(math.degrees(math.atan2(y, x))) < 70  # the car's front and a side
+    second = centers[protocols.SECOND_INPUT_VIEW]
+    assert x * second[0] + y * second[1] < -0.5  # from the other side
 
 
 def test_the_protocol_follows_the_number_of_views() -> None:

@@ -8,25 +8,10 @@ from typing import Protocol
 from jaxtyping import Float
 from torch import Tensor
 
-from sparsegen.cameras import Cameras
+from sparsegen.evaluation.tasks import Task
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.splatting import render
-from sparsegen.views import Views
-
-
-@dataclass(frozen=True)
-class Task:
-    """B objects as a predictor meets them; the truth is not in it.
-
-    `placeholders` are the cameras that a generative model is to fill with noise, or None for its own choice;
-    `seeds` has one number for each object, so that its noise is the same whatever batch it is in.
-    """
-
-    inputs: Views  # (B, n)
-    placeholders: Cameras | None  # (B, p)
-    targets: Cameras  # (B, V)
-    seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from sparsegen.errors import InputError
 
-# Our test sets: `cameras.spiral(25)`, from above (view 0) to the horizon (view 24).
+# Our test sets: `data.viewpoints.spiral_views(25)`, from above (view 0) to the horizon (view 24).
 SPIRAL_VIEWS = 25
-# A three-quarter front view (azimuth -36, elevation 19.5 degrees): the picture that people take of a car.
-INPUT_VIEW = 19
-# The other side, seen from behind (azimuth 108, elevation 29.6 degrees).
-SECOND_INPUT_VIEW = 16
+# A three-quarter front view (azimuth -36, elevation 26 degrees): the picture that people take of a car.
+INPUT_VIEW = 17
+# The other side, seen from behind (azimuth 122, elevation 33 degrees).
+SECOND_INPUT_VIEW = 15
 
 # ShapeNet-SRN's 251-view test spiral: input views by their number, as the reference evaluates (section 4.1).
 _SRN_INPUTS = {1: (64,), 2: (64, 104)}
