@@ -1,0 +1,126 @@
+"""`sparsegen data`: make, convert and look at datasets of posed pictures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+SUMMARY = "render, pack and look at datasets of posed pictures"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="data_verb", metavar="VERB", required=True)
+    render = verbs.add_parser("render", help="render mesh files (GLB, OBJ, PLY, STL, DAE)")
+    render.add_argument("meshes", nargs="+", type=Path, metavar="MESH", help="mesh files and folders of them")
+    render.add_argument("out", type=Path, metavar="OUT", help="folder to write, or file with --pack")
+    render.add_argument(
+        "--up", choices=("auto", "y", "z"), default="auto", help="axis that points up (default: the format's)"
+    )
+    render.add_argument("--seed", type=int, default=0, help="seed of the random cameras (default: 0)")
+    _add_rendering(render)
+
+    cars = verbs.add_parser("cars", help="render procedural cars")
+    cars.add_argument("out", type=Path, metavar="OUT", help="folder to write, or file with --pack")
+    cars.add_argument("-n", "--count", type=int, required=True, metavar="N", help="number of cars")
+    cars.add_argument("--seed", type=int, default=0, help="another seed is another family (default: 0)")
+    cars.add_argument(
+        "--split",
+        choices=("train", "val", "test"),
+        default="train",
+        help="no car is in two splits (default: train)",
+    )
+    _add_rendering(cars)
+
+    pack = verbs.add_parser("pack", help="pack a folder of objects into one file")
+    pack.add_argument("folder", type=Path)
+    pack.add_argument("out", type=Path, metavar="OUT")
+
+    sheet = verbs.add_parser("sheet", help="one picture of many objects")
+    sheet.add_argument("dataset", type=Path, help="packed file or folder")
+    sheet.add_argument("out", type=Path, metavar="OUT.png")
+    sheet.add_argument("--objects", type=int, default=10, help="rows (default: 10)")
+    sheet.add_argument("--views", type=int, default=8, help="columns (default: 8)")
+
+
+def _add_rendering(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--views", type=int, help="pictures of each object (default: 16 random, 25 on the spiral)"
+    )
+    parser.add_argument(
+        "--spiral",
+        action=argparse.BooleanOptionalAction,
+        help="cameras on the test spiral, the same for all (default: for val and test)",
+    )
+    parser.add_argument("--size", type=int, default=128, help="pixels of a picture's side (default: 128)")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)"
+    )
+    parser.add_argument("--pack", action="store_true", help="write one packed file instead of a folder")
+
+
+def run(args: argparse.Namespace) -> None:
+    {"render": _render, "cars": _cars, "pack": _pack, "sheet": _sheet}[args.data_verb](args)
+
+
+def _render(args: argparse.Namespace) -> None:
+    import zlib
+
+    import numpy as np
+
+    from sparsegen.data.meshes import find_meshes
+    from sparsegen.data.viewpoints import random_views, spiral_views
+
+    _check_rendering(args)
+    subjects = find_meshes(args.meshes, args.up)
+    views = args.views or (25 if args.spiral else 16)
+    if args.spiral:
+        cameras = [spiral_views(views, args.size)] * len(subjects)
+    else:
+        # Seeded by name, so that a mesh keeps its cameras when others are added.
+        rngs = [np.random.default_rng([args.seed, zlib.crc32(s.name.encode())]) for s in subjects]
+        cameras = [random_views(views, rng, args.size) for rng in rngs]
+    _render_to(args, subjects, cameras, args.out)
+
+
+def _cars(args: argparse.Namespace) -> None:
+    from sparsegen.data.cars import car_cameras, cars
+
+    _check_rendering(args)
+    subjects = cars(args.count, args.seed, args.split)
+    spiral = args.split != "train" if args.spiral is None else args.spiral
+    cameras = car_cameras(subjects, args.views or (25 if spiral else 16), args.size, spiral)
+    _render_to(args, subjects, cameras, args.out if args.pack else args.out / args.split)
+
+
+def _render_to(args: argparse.Namespace, subjects: list, cameras: list, out: Path) -> None:
+    from sparsegen.data.rendering import render_folder, render_packed
+
+    (render_packed if args.pack else render_folder)(subjects, cameras, out, args.jobs)
+    print(f"{out}: {len(subjects)} objects with {len(cameras[0])} views each")
+
+
+def _pack(args: argparse.Namespace) -> None:
+    from sparsegen.data.layouts.srn import iterate_srn, srn_names
+    from sparsegen.data.packed import write_packed
+
+    names = srn_names(args.folder)
+    write_packed(names, iterate_srn(args.folder), args.out)
+    print(f"{args.out}: {len(names)} objects")
+
+
+def _sheet(args: argparse.Namespace) -> None:
+    from sparsegen.data.loading import load_viewsets
+    from sparsegen.data.sheet import dataset_sheet
+
+    dataset_sheet(load_viewsets(args.dataset), args.out, args.objects, args.views)
+    print(args.out)
+
+
+def _check_rendering(args: argparse.Namespace) -> None:
+    from sparsegen.errors import InputError
+
+    for option in ("views", "size", "jobs"):
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise InputError(f"--{option}: expected at least 1, found {value}")

@@ -1,0 +1,1 @@
+"""Datasets: layouts on disk, viewset sampling, rendering, procedural objects."""

@@ -1,0 +1,51 @@
+"""Datasets of procedural cars: which seed is which car, and from where it is seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparsegen.cameras import Cameras
+from sparsegen.data.viewpoints import random_views, spiral_views
+from sparsegen.errors import InputError
+
+if TYPE_CHECKING:
+    import trimesh
+
+SPLITS = ("train", "val", "test")
+MAX_COUNT = 1_000_000  # cars in one split of one seed
+
+
+@dataclass(frozen=True)
+class Car:
+    """One car as a subject of rendering."""
+
+    name: str
+    seed: int
+
+    def scene(self) -> trimesh.Scene:
+        from sparsegen.data.procedural.cars import make_car
+
+        return make_car(self.seed)
+
+
+def cars(count: int, seed: int, split: str) -> list[Car]:
+    """The first `count` cars of a split. No car is in two splits, whatever their seeds and counts."""
+    if split not in SPLITS:
+        raise InputError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
+    if not 1 <= count <= MAX_COUNT:
+        raise InputError(f"-n: expected 1 to {MAX_COUNT} cars, found {count}")
+    if seed < 0:
+        raise InputError(f"--seed: expected an integer of at least 0, found {seed}")
+    start = (seed * len(SPLITS) + SPLITS.index(split)) * MAX_COUNT
+    return [Car(f"car-{split}-{seed}-{i:06d}", start + i) for i in range(count)]
+
+
+def car_cameras(subjects: list[Car], views: int, size: int, spiral: bool) -> list[Cameras]:
+    """The same spiral for every car, or random views of its own, drawn from its seed."""
+    if spiral:
+        return [spiral_views(views, size)] * len(subjects)
+    # The 1 keeps this stream apart from the one that shapes the car.
+    return [random_views(views, np.random.default_rng([car.seed, 1]), size) for car in subjects]

@@ -1,0 +1,262 @@
+"""Pictures of meshes without sampling noise, rendered with Mitsuba 3.
+
+Each light is a direction (a delta light), so that one shadow ray finds all of its light; every light
+is a pass of its own, and passes are summed in linear light. What is left of Monte Carlo is the jitter
+of the four rays in a pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from numpy import ndarray
+
+from sparsegen.cameras import Cameras
+from sparsegen.data.surfaces import Surface, linear_to_srgb, surfaces
+from sparsegen.errors import InputError
+
+if TYPE_CHECKING:
+    import trimesh
+
+
+@dataclass(frozen=True)
+class Light:
+    """Parallel light: the direction in which it travels in the world, and its irradiance."""
+
+    direction: tuple[float, float, float]
+    irradiance: float
+
+
+# A high sun in front on the left, a weaker sky from the right, the back and nearly straight down.
+LIGHTS = (
+    Light((-0.5, -0.4, -1.0), 1.7),
+    Light((0.6, 0.8, -0.5), 0.9),
+    Light((0.75, -0.75, -0.3), 0.75),
+    Light((-0.8, 0.35, -0.15), 0.8),
+)
+# Highlights that move with the camera cannot be fitted by Gaussians of one colour: paint is kept dull.
+MIN_ROUGHNESS = 0.4
+SPECULAR = 0.2
+NEAR = 1e-3
+SAMPLES = 4  # rays in a pixel, for each light
+
+
+def normalize(scene: trimesh.Scene) -> trimesh.Scene:
+    """The scene with its bounding-box centre at the origin and a bounding-box diagonal of one."""
+    bounds = scene.bounds
+    if bounds is None or not np.isfinite(bounds).all():
+        raise InputError("the scene has no finite extent; expected a mesh with faces")
+    diagonal = float(np.linalg.norm(bounds[1] - bounds[0]))
+    if diagonal <= 0:
+        raise InputError("all vertices of the scene lie in one point; expected a mesh with some extent")
+    transform = np.eye(4)
+    transform[:3, :3] /= diagonal
+    transform[:3, 3] = -bounds.mean(axis=0) / diagonal
+    normalized = scene.copy()
+    normalized.apply_transform(transform)
+    return normalized
+
+
+def render_views(
+    scene: trimesh.Scene, cameras: Cameras, samples: int = SAMPLES, lights: tuple[Light, ...] = LIGHTS
+) -> UInt8[ndarray, "v h w 4"]:
+    """RGBA pictures of a scene, displayed (sRGB) colours with straight alpha, white where alpha is 0.
+
+    `cameras` has batch shape (V,). Materials are shown by base colour with a mild gloss; metals too.
+    Raises `InputError` if the scene has no faces or Mitsuba is not installed.
+    """
+    parts = surfaces(scene, texture_size=4 * max(cameras.width, cameras.height))
+    if not parts:
+        raise InputError("the scene has no faces to render")
+    points = np.concatenate([part.vertices for part in parts])
+    total = np.zeros((len(cameras), cameras.height, cameras.width, 4), np.float32)
+    for share, visible in _opacity_levels(parts):
+        shapes = [_shape(part, keep) for part, keep in zip(parts, visible, strict=True) if keep.any()]
+        if shapes:
+            total += share * _render_lights(shapes, points, cameras, samples, lights)
+    return _displayed(total)
+
+
+def _opacity_levels(parts: list[Surface]) -> list[tuple[float, list[ndarray]]]:
+    """Shares of a picture, and the faces of each part that are there in it.
+
+    A face of opacity a is left out of a share 1 - a of the picture: blending without noise. Opacity is
+    rounded to quarters, so there are at most four shares.
+    """
+    rounded = [np.round(part.opacity * 4) / 4 for part in parts]
+    levels = np.unique(np.concatenate([*rounded, np.ones(1)]))
+    levels = levels[levels > 0]
+    shares = np.diff(levels, prepend=0)
+    return [(float(s), [r >= level for r in rounded]) for s, level in zip(shares, levels, strict=True)]
+
+
+def _render_lights(
+    shapes: list[Any],
+    points: Float[ndarray, "n 3"],
+    cameras: Cameras,
+    samples: int,
+    lights: tuple[Light, ...],
+) -> Float[ndarray, "v h w 4"]:
+    """Premultiplied linear light and coverage, summed over the lights."""
+    mi = _mitsuba()
+    scene = mi.load_dict(
+        {
+            "type": "scene",
+            "integrator": {"type": "direct", "emitter_samples": 1, "bsdf_samples": 0},
+            "light": {"type": "directional", "irradiance": {"type": "rgb", "value": 1.0}},
+            **{f"shape{i}": shape for i, shape in enumerate(shapes)},
+        }
+    )
+    parameters = mi.traverse(scene)
+    windows = [_window(cameras[i], points) for i in range(len(cameras))]
+    sensors = [_sensor(cameras[i], window, samples) for i, window in enumerate(windows)]
+    total = np.zeros((len(cameras), cameras.height, cameras.width, 4), np.float32)
+    for number, light in enumerate(lights):
+        parameters["light.to_world"] = _towards(light.direction)
+        parameters.update()
+        for i, (sensor, (left, top, right, bottom)) in enumerate(zip(sensors, windows, strict=True)):
+            # Other rays for every light: together they give smoother edges than the same rays again.
+            seed = i * len(lights) + number
+            picture = np.array(mi.render(scene, sensor=sensor, seed=seed, spp=samples))
+            total[i, top:bottom, left:right, :3] += light.irradiance * picture[..., :3]
+            total[i, top:bottom, left:right, 3] += picture[..., 3] / len(lights)
+    return total
+
+
+def _window(camera: Cameras, points: Float[ndarray, "n 3"]) -> tuple[int, int, int, int]:
+    """The pixels (left, top, right, bottom) that all points project into: rays elsewhere would miss.
+
+    Always at least one pixel; the whole picture if a point is not in front of the camera.
+    """
+    viewmat, K = camera.viewmats.numpy(), camera.Ks.numpy()
+    local = points @ viewmat[:3, :3].T + viewmat[:3, 3]
+    if local[:, 2].min() <= NEAR:
+        return 0, 0, camera.width, camera.height
+    pixels = local[:, :2] / local[:, 2:] * K.diagonal()[:2] + K[:2, 2]
+    size = np.array([camera.width, camera.height])
+    low = np.clip(np.floor(pixels.min(axis=0)), 0, size - 1).astype(int)
+    high = np.clip(np.ceil(pixels.max(axis=0)), low + 1, size).astype(int)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _displayed(linear: Float[ndarray, "v h w 4"]) -> UInt8[ndarray, "v h w 4"]:
+    """Premultiplied linear light to straight sRGB bytes."""
+    alpha = np.clip(linear[..., 3:], 0, 1)
+    color = np.clip(linear[..., :3] / np.maximum(alpha, 1e-6), 0, 1)
+    color = np.where(alpha > 0, linear_to_srgb(color), 1)
+    return np.round(np.concatenate([color, alpha], axis=-1) * 255).astype(np.uint8)
+
+
+# --- Mitsuba ---------------------------------------------------------------------------------
+
+
+@cache
+def _mitsuba() -> Any:
+    """Mitsuba with its scalar variant: the only one that needs neither LLVM nor CUDA."""
+    try:
+        import mitsuba
+    except ImportError:
+        raise InputError(
+            "rendering needs Mitsuba, which is not installed: pip install 'sparsegen[data]'"
+        ) from None
+    mitsuba.set_variant("scalar_rgb")
+    mitsuba.set_log_level(mitsuba.LogLevel.Error)
+    return mitsuba
+
+
+def _towards(direction: tuple[float, float, float]) -> Any:
+    """The transform that turns Mitsuba's directional light, which travels along +z, to a direction."""
+    mi = _mitsuba()
+    side = [0.0, 0.0, 1.0] if abs(direction[2]) < 0.99 * math.hypot(*direction) else [1.0, 0.0, 0.0]
+    return mi.ScalarTransform4f().look_at(origin=[0.0, 0.0, 0.0], target=list(direction), up=side)
+
+
+def use_threads(count: int) -> None:
+    """How many threads this process renders with."""
+    _mitsuba()
+    import drjit
+
+    drjit.set_thread_count(count)
+
+
+def _sensor(camera: Cameras, window: tuple[int, int, int, int], samples: int) -> Any:
+    """A Mitsuba sensor for one camera (batch shape ()) that renders only the pixels of `window`."""
+    mi = _mitsuba()
+    K = camera.Ks.double().numpy()
+    if not math.isclose(K[0, 0], K[1, 1], rel_tol=1e-4):
+        raise InputError(
+            f"cameras with fx = {K[0, 0]:g} and fy = {K[1, 1]:g} cannot be rendered: pixels must be square"
+        )
+    # Mitsuba's camera axes: x left, y up, z forward.
+    to_world = camera.camera_to_world.double().numpy() * np.array([-1.0, -1.0, 1.0, 1.0])
+    left, top, right, bottom = window
+    film = {
+        "type": "hdrfilm",
+        "width": camera.width,
+        "height": camera.height,
+        "crop_offset_x": left,
+        "crop_offset_y": top,
+        "crop_width": right - left,
+        "crop_height": bottom - top,
+        "pixel_format": "rgba",
+        "component_format": "float32",
+        "rfilter": {"type": "box"},
+    }
+    return mi.load_dict(
+        {
+            "type": "perspective",
+            "fov": math.degrees(2 * math.atan(camera.width / (2 * K[0, 0]))),
+            "fov_axis": "x",
+            "principal_point_offset_x": K[0, 2] / camera.width - 0.5,
+            "principal_point_offset_y": K[1, 2] / camera.height - 0.5,
+            "near_clip": NEAR,
+            "far_clip": 1e3,
+            "to_world": mi.ScalarTransform4f(to_world),
+            "film": film,
+            "sampler": {"type": "multijitter", "sample_count": samples},
+        }
+    )
+
+
+def _shape(part: Surface, keep: Int[ndarray, "f"]) -> Any:
+    """A Mitsuba mesh of some faces of a surface, with colour and roughness as vertex attributes."""
+    mi = _mitsuba()
+    properties = mi.Properties()
+    properties["bsdf"] = mi.load_dict({"type": "twosided", "bsdf": _material(part)})
+    faces = part.faces[keep]
+    mesh = mi.Mesh(
+        "surface",
+        len(part.vertices),
+        len(faces),
+        props=properties,
+        has_vertex_normals=True,
+        has_vertex_texcoords=part.uv is not None,
+    )
+    mesh.add_attribute("vertex_color", 3, np.ravel(part.colors))
+    mesh.add_attribute("vertex_roughness", 1, np.maximum(part.roughness, MIN_ROUGHNESS))
+    parameters = mi.traverse(mesh)
+    parameters["vertex_positions"] = np.ravel(part.vertices)
+    parameters["vertex_normals"] = np.ravel(part.normals)
+    parameters["faces"] = np.ravel(faces)
+    if part.uv is not None:
+        parameters["vertex_texcoords"] = np.ravel(part.uv)
+    parameters.update()
+    return mesh
+
+
+def _material(part: Surface) -> dict[str, Any]:
+    color: dict[str, Any] = {"type": "mesh_attribute", "name": "vertex_color"}
+    if part.texture is not None:
+        bitmap = _mitsuba().Bitmap(part.texture)
+        color = {"type": "bitmap", "bitmap": bitmap, "raw": True}
+    return {
+        "type": "principled",
+        "base_color": color,
+        "roughness": {"type": "mesh_attribute", "name": "vertex_roughness"},
+        "specular": SPECULAR,
+    }

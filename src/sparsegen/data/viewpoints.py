@@ -1,0 +1,32 @@
+"""Where the cameras of rendered datasets stand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from sparsegen.cameras import Cameras, on_sphere, spiral
+
+# Training views cover the upper hemisphere, and a little under the horizon.
+ELEVATIONS = (math.radians(-5), math.radians(85))
+# With 25 views, 7 turns give 25 different azimuths; the spiral's usual 5 would give only 5.
+TEST_TURNS = 7
+
+
+def random_views(count: int, rng: np.random.Generator, size: int = 128) -> Cameras:
+    """`count` cameras drawn evenly over the sphere's area between the elevations of training views."""
+    azimuth = rng.uniform(0, 2 * math.pi, count)
+    low, high = np.sin(ELEVATIONS)
+    elevation = np.arcsin(rng.uniform(low, high, count))
+    return on_sphere(torch.from_numpy(azimuth).float(), torch.from_numpy(elevation).float(), size=size)
+
+
+def spiral_views(count: int = 25, size: int = 128) -> Cameras:
+    """The spiral of test views, from above (view 0) to the horizon.
+
+    Of 25, view 17 is a three-quarter front view (azimuth -36, elevation 26 degrees), view 15 one from
+    behind on the other side (azimuth 122, elevation 33 degrees).
+    """
+    return spiral(count, turns=TEST_TURNS, size=size)
