@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from sparsegen.cameras import Cameras
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
-from sparsegen.splatting import cpu, cpu_raster, render
+from sparsegen.splatting import cpu, cpu_layout, cpu_raster, render
 from sparsegen.splatting.scenes import KINDS, random_scene
 
 FIELDS = ("means", "quats", "scales", "opacities", "colors")
@@ -221,30 +222,36 @@ def test_needs_tensors_on_the_cpu() -> None:
         cpu.splat(gaussians.to("meta"), cameras, depth=False)
 
 
-_WHERE_CACHED = """
-from pathlib import Path
+_DRAW_WITH_CACHE = """
+import sys
 import tempfile
-tempfile.tempdir = {temporary!r}
-from numba import config
+from pathlib import Path
+
+tempfile.tempdir = sys.argv[1]
 from sparsegen.splatting import cpu_layout
-cpu_layout._is_writable = lambda folder: {writable}
-cpu_layout.use_writable_cache()
-print(config.CACHE_DIR)
+
+if sys.argv[2] == "locked":
+    cpu_layout._is_writable = lambda folder: False
+print(cpu_layout.cache_folder())
+from sparsegen.splatting.cpu_projection import project  # compiles nothing yet
+
+print(project.stats.cache_path)
 """
 
 
-@pytest.mark.parametrize(("chosen", "writable"), [("", False), ("", True), ("mine", False)])
-def test_cache_folder_where_none_is_writable(tmp_path, chosen: str, writable: bool) -> None:
-    """In a process of its own: Numba's settings are the whole process's."""
-    chosen = str(tmp_path / chosen) if chosen else ""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": chosen}
-    code = _WHERE_CACHED.format(temporary=str(tmp_path), writable=writable)
+@pytest.mark.parametrize(("chosen", "places"), [("", "open"), ("", "locked"), ("mine", "open")])
+def test_compiled_kernels_have_a_folder(tmp_path: Path, chosen: str, places: str) -> None:
+    """NUMBA_CACHE_DIR wins; then the package's folder; a private one where nothing can be written."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / chosen) if chosen else ""}
     result = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    found = result.stdout.strip()
-    if chosen or writable:
-        assert found == chosen
-    else:
-        assert found.startswith(str(tmp_path / "sparsegen-numba-"))
-        assert os.stat(found).st_mode & 0o077 == 0
+        [sys.executable, "-c", _DRAW_WITH_CACHE, str(tmp_path), places],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    folder, used = (Path(line) for line in result.stdout.splitlines())
+    assert used.is_relative_to(folder)
+    expected = Path(cpu_layout.__file__).parent / "__pycache__"
+    if chosen or places == "locked":
+        expected = tmp_path / chosen
+    assert folder.parent == expected
+    if places == "locked":
+        assert folder.stat().st_mode & 0o077 == 0

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,28 +51,27 @@ ZERO, HALF, ONE, TWO = (np.float32(value) for value in (0, 0.5, 1, 2))
 # --- compilation ---------------------------------------------------------------------------------
 
 
-def use_writable_cache() -> None:
-    """Give Numba a private cache folder where it would find none to write to, and so would fail.
+@cache
+def cache_folder() -> Path:
+    """Where machine code is kept between processes: NUMBA_CACHE_DIR, or the first place that can be written.
 
-    Numba tries the package's own folder, then the user's cache folder. A NUMBA_CACHE_DIR set by the
-    user always wins.
+    It is named after the kernels' sources, because Numba itself only notices a change of the file that
+    a kernel stands in, not of what it calls.
     """
-    home_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("cpu*.py")))
+    name = f"sparsegen-numba-{hashlib.sha256(sources).hexdigest()[:12]}"
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     chosen = getattr(config, "CACHE_DIR", "")
-    if chosen or _is_writable(Path(__file__).parent) or _is_writable(home_cache):
-        return
-    folder = (
-        Path(tempfile.gettempdir()) / f"sparsegen-numba-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-    )
-    folder.mkdir(mode=0o700, exist_ok=True)
-    # Cached code is run: never trust a folder that somebody else has put there.
-    if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-        folder = Path(tempfile.mkdtemp(prefix="sparsegen-numba-"))
-    config.CACHE_DIR = str(folder)  # pyright: ignore[reportAttributeAccessIssue]
+    places = [Path(chosen)] if chosen else [Path(__file__).parent / "__pycache__", user_cache]
+    for place in places:
+        if _is_writable(place):
+            return place / name
+    # Cached code is run, so it must not be somebody else's: this folder is new, and only ours.
+    return Path(tempfile.mkdtemp(prefix="sparsegen-numba-"))
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether a file can be made in a folder, or in the nearest one above that exists."""
+    """Whether files can be made in a folder, or in the nearest one above that exists."""
     while not folder.exists():
         folder = folder.parent
     try:
@@ -83,8 +86,19 @@ _FINITE_SAFE = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
 
 def kernel(function: Any) -> Any:
-    """Compile a parallel kernel, and keep the machine code between processes."""
-    return njit(parallel=True, fastmath=_FINITE_SAFE, error_model="numpy", cache=True)(function)
+    """Compile a parallel kernel at its first call, and keep the machine code between processes."""
+    with _numba_setting("CACHE_DIR", str(cache_folder())):
+        return njit(parallel=True, fastmath=_FINITE_SAFE, error_model="numpy", cache=True)(function)
+
+
+@contextmanager
+def _numba_setting(name: str, value: Any) -> Iterator[None]:
+    before = getattr(config, name)
+    setattr(config, name, value)
+    try:
+        yield
+    finally:
+        setattr(config, name, before)
 
 
 def inlined(function: Any) -> Any:
@@ -96,8 +110,6 @@ def inlined_finite(function: Any) -> Any:
     """The same, for numbers that are known to be finite: faster by a fifth where it counts."""
     return njit(fastmath=True, error_model="numpy", forceinline=True)(function)
 
-
-use_writable_cache()
 
 # Indices of the innermost loops: with signed ones Numba checks for Python's negative indices, and
 # those checks keep LLVM from using vector registers.
