@@ -153,6 +153,18 @@ def test_impossible_settings_are_refused(viewsets, config, expected):
         Sampler(viewsets, config, 2)
 
 
+def test_shuffled_inputs_show_another_object_with_its_own_times(viewsets):
+    for step in range(20):
+        straight = Sampler(viewsets, SamplingConfig(), 4).batch(step, 4 * step)
+        batch = Sampler(viewsets, SamplingConfig(shuffled_inputs=True), 4).batch(step, 4 * step)
+        assert torch.equal(batch.targets.images, straight.targets.images)
+        assert torch.equal(batch.inputs.images, straight.inputs.images.roll(-1, 0))
+        assert torch.equal(batch.times, straight.times.roll(-1, 0))
+        assert torch.equal(batch.inputs.cameras.viewmats, straight.inputs.cameras.viewmats.roll(-1, 0))
+    with pytest.raises(InputError, match="shuffled"):
+        Sampler(viewsets, SamplingConfig(shuffled_inputs=True), 1)
+
+
 def test_deterministic_mapping_without_noised_views(viewsets):
     config = SamplingConfig(noised_probabilities=[1.0])
     sampler = Sampler(viewsets, config, 2)

@@ -23,12 +23,15 @@ class SamplingConfig:
     `clean_probabilities[n]` is the chance that the network sees n clean views of a batch's objects, and
     `noised_probabilities[n]` n noised ones; the rest of the `views` is dropped from the input and only
     reconstructed. `clean_probabilities[0]` is the share of "hard" batches without any clean view.
+    `shuffled_inputs` shows the network the views of the batch's next object: what it then learns owes
+    nothing to its input, the baseline that tells how much a picture is worth.
     """
 
     views: int = 5
     clean_probabilities: list[float] = field(default_factory=lambda: [0.1, 0.55, 0.35])
     noised_probabilities: list[float] = field(default_factory=lambda: [0.2, 0.2, 0.2, 0.4])
     pure_noise_probability: float = 0.3
+    shuffled_inputs: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,10 @@ class Sampler:
                 f"batch_size {batch_size} cannot be shared by {world_size} processes: use a multiple"
             )
         share = batch_size // world_size
+        if config.shuffled_inputs and share < 2:
+            raise InputError(
+                f"sampling.shuffled_inputs: {share} object a process cannot be shuffled: use more"
+            )
         self._mine = slice(rank * share, (rank + 1) * share)
         self._clean = _distribution("sampling.clean_probabilities", config.clean_probabilities)
         self._noised = _distribution("sampling.noised_probabilities", config.noised_probabilities)
@@ -104,6 +111,8 @@ class Sampler:
                 targets.select(slice(self._first_noised, self._first_noised + noised)), t, noise_seed
             ),
         )
+        if self.config.shuffled_inputs:
+            kept, t = kept.objects(torch.arange(len(t)).roll(-1)), t.roll(-1)
         is_noised = (torch.arange(clean + noised, device=self.device) >= clean).float()
         return Batch(kept.without_alphas(), t[:, None] * is_noised, clean, targets)
 
