@@ -37,7 +37,6 @@ from sparsegen.splatting.cpu_layout import (
     ZERO,
     Index,
     inlined,
-    inlined_finite,
     kernel,
 )
 
@@ -59,7 +58,7 @@ _LARGEST_SIGMA = np.float32(6)
 _EIGHTH = np.float32(-0.125)
 
 
-@inlined_finite
+@inlined
 def exp_negative(sigma):
     """exp(-sigma) for 0 <= sigma <= 6; alpha is below 1/255 from ln 255 = 5.54 on.
 
@@ -81,7 +80,7 @@ def _rows(splat, top, rows):
     return np.int64(first), np.int64(last) + 1
 
 
-@inlined_finite
+@inlined
 def _all_opaque(state):
     largest = -ONE
     for p in range(Index(_PIXELS)):
@@ -98,7 +97,7 @@ def _tile_frame(tile, tiles_x, tiles_y, width, height):
     return image, top, left, min(TILE_HEIGHT, height - top), min(TILE_WIDTH, width - left)
 
 
-@inlined_finite
+@inlined
 def _draw(state, splats, depths, k, top, left, first_row, end_row):
     """Add splat `k` to a tile."""
     splat = splats[k]
@@ -164,7 +163,7 @@ _S, _S_DY, _S_DY2, _W_R, _W_G, _W_B, _W_Z = (np.uint64(plane * TILE_WIDTH) for p
 _LANE_SUMS = 7
 
 
-@inlined_finite
+@inlined
 def _draw_backward(state, sums, splats, depths, k, top, left, first_row, end_row, gradient):
     """Replay `_draw` and add what the pixels' gradients say about splat `k` to its row of the table.
 
