@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +25,9 @@ class GaussianHeadConfig:
     network. `scale`: "clamped" is the reference's min(exp(x + bias), max_scale), which stops the gradient
     at the top; "bounded" runs smoothly between `min_scale` and `max_scale`.
     `shared`: one head for all decoder layers instead of one each. Scales are in world units.
+    `picture_colors` lets each Gaussian of a "trunk" head take part of its color from the clean views, at
+    the pixels that it projects to; how much it trusts them is one more output, and starts at
+    sigmoid(`trust_bias`).
     """
 
     form: str = "trunk"
@@ -34,6 +38,8 @@ class GaussianHeadConfig:
     scale_bias: float = -1.2
     opacity_bias: float = -1.0
     spread: float = 0.3
+    picture_colors: bool = True
+    trust_bias: float = 0.0
 
 
 class RawGaussians(NamedTuple):
@@ -44,6 +50,7 @@ class RawGaussians(NamedTuple):
     rotation: Tensor
     scale: Tensor
     color: Tensor
+    trust: Tensor | None = None
 
 
 _SIZES = {"offset": 3, "opacity": 1, "rotation": 4, "scale": 3, "color": 3}
@@ -65,7 +72,7 @@ class BranchHead(nn.Module):
             self.add_module(name, nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2]))
 
     def forward(self, x: Float[Tensor, "b m c"]) -> RawGaussians:
-        branches = (getattr(self, name) for name in RawGaussians._fields)
+        branches = (getattr(self, name) for name in _SIZES)
         return RawGaussians(*(branch(x).unflatten(-1, (self.expansion, -1)) for branch in branches))
 
 
@@ -75,10 +82,11 @@ class TrunkHead(nn.Module):
     The last layer starts small, with a random offset for each Gaussian of a query so that they part.
     """
 
-    def __init__(self, width: int, expansion: int, spread: float) -> None:
+    def __init__(self, width: int, expansion: int, spread: float, trust: bool) -> None:
         super().__init__()
         self.expansion = expansion
-        total = sum(_SIZES.values())
+        self.sizes = [*_SIZES.values(), *([1] if trust else [])]
+        total = sum(self.sizes)
         last = nn.Linear(width, expansion * total)
         self.net = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), last)
         nn.init.normal_(last.weight, std=0.02)
@@ -89,7 +97,7 @@ class TrunkHead(nn.Module):
 
     def forward(self, x: Float[Tensor, "b m c"]) -> RawGaussians:
         raw = self.net(x).unflatten(-1, (self.expansion, -1))
-        return RawGaussians(*raw.split(list(_SIZES.values()), dim=-1))
+        return RawGaussians(*raw.split(self.sizes, dim=-1))
 
 
 class GaussianHead(nn.Module):
@@ -101,21 +109,34 @@ class GaussianHead(nn.Module):
         if config.form == "branches":
             self.net = BranchHead(width, expansion)
         else:
-            self.net = TrunkHead(width, expansion, config.spread)
+            self.net = TrunkHead(width, expansion, config.spread, config.picture_colors)
 
-    def forward(self, x: Float[Tensor, "b m c"], anchors: Float[Tensor, "m 3"]) -> Gaussians:
-        """Gaussians of anchors given on the unit cube; always in float32."""
+    def forward(
+        self,
+        x: Float[Tensor, "b m c"],
+        anchors: Float[Tensor, "m 3"],
+        seen: Callable[[Float[Tensor, "b n 3"]], Float[Tensor, "b n 3"]],
+    ) -> Gaussians:
+        """Gaussians of anchors given on the unit cube; always in float32.
+
+        `seen` gives the color that the pictures show where points project, for `picture_colors`.
+        """
         with torch.autocast(x.device.type, enabled=False):
             raw = self.net(x.float())
             unit = anchors.float().clamp(_MARGIN, 1 - _MARGIN)
             logit = torch.log(unit / (1 - unit))[:, None]  # (m, 1, 3)
-            means = 2 * self.bound * torch.sigmoid(logit + raw.offset) - self.bound
+            means = (2 * self.bound * torch.sigmoid(logit + raw.offset) - self.bound).flatten(1, 2)
+            colors = torch.sigmoid(raw.color).flatten(1, 2)
+            if raw.trust is not None:
+                trust = torch.sigmoid(raw.trust + self.config.trust_bias).flatten(1, 2)
+                # Gradients through coordinates are mostly noise.
+                colors = torch.lerp(colors, seen(means.detach()), trust)
             return Gaussians(
-                means=means.flatten(1, 2),
+                means=means,
                 quats=F.normalize(raw.rotation, dim=-1).flatten(1, 2),
                 scales=self._scales(raw.scale).flatten(1, 2),
                 opacities=torch.sigmoid(raw.opacity + self.config.opacity_bias)[..., 0].flatten(1, 2),
-                colors=torch.sigmoid(raw.color).flatten(1, 2),
+                colors=colors,
                 expansion=self.expansion,
             )
 

@@ -41,7 +41,12 @@ def paper() -> ModelConfig:
             depth_bins=64, edges="left", margin=1e-7, sine=True, hidden_ratio=4
         ),
         head=GaussianHeadConfig(
-            form="branches", shared=False, scale="clamped", scale_bias=-2.3, opacity_bias=-2.0
+            form="branches",
+            shared=False,
+            scale="clamped",
+            scale_bias=-2.3,
+            opacity_bias=-2.0,
+            picture_colors=False,
         ),
     )
 

@@ -126,7 +126,11 @@ class SparseGen(nn.Module):
             grid = features.shape[-1]
             maps = tokens.unflatten(1, (times.shape[1], grid * grid)).mT.unflatten(-1, (grid, grid))
             points = self.sampling.start(maps, pictures, views.cameras, times, self.anchors)
-        return self._decode(memory, times, points, layers)
+
+        def seen(points: Tensor) -> Tensor:
+            return sample(views.images, points, views.cameras, clean_weights(times)).clamp(0, 1)
+
+        return self._decode(memory, times, points, seen, layers)
 
     def _encode(
         self, features: Float[Tensor, "b v c g g"], cameras: Cameras, times: Float[Tensor, "b v"]
@@ -149,6 +153,7 @@ class SparseGen(nn.Module):
         memory: Float[Tensor, "b n c"],
         times: Float[Tensor, "b v"],
         points: SampledFeatures | None,
+        seen: Callable[[Tensor], Tensor],
         layers: str,
     ) -> list[Gaussians]:
         embedding = self._query_memo(
@@ -166,7 +171,7 @@ class SparseGen(nn.Module):
             feeds_sampling = points is not None and self.config.anchor_sampling == "gaussians"
             if layers == "all" or i == last or feeds_sampling:
                 head = self.heads[0 if self.config.head.shared else i]
-                results.append(head(x, self.unit_anchors))
+                results.append(head(x, self.unit_anchors, seen))
         return results if layers == "all" else results[-1:]
 
     def _positions(self, cameras: Cameras, grid: int) -> Float[Tensor, "b v n c"] | None:
