@@ -147,6 +147,8 @@ def test_the_log_of_a_resumed_run_has_no_lost_steps(tiny_config, two_balls):
     kept = trainer.checkpoints.latest()
     assert kept is not None
     trainer.fit(steps=2)  # as if this had never reached a checkpoint
+    with (trainer.folder / "log.jsonl").open("a") as file:
+        file.write('{"event": "tra')  # and was killed while it wrote a line
     resumed = build(config, two_balls, val=two_balls)
     resumed.resume(kept)
     resumed.fit()

@@ -22,9 +22,9 @@ def hull_anchors(
     viewsets: Viewsets,
     count: int,
     seed: int = 0,
-    objects: int = 300,
+    objects: int = 200,
     views: int = 12,
-    resolution: int = 40,
+    resolution: int = 32,
     iterations: int = 20,
 ) -> Float[Tensor, "m 3"]:
     """`count` points spread evenly through the objects' visual hulls, denser where more objects are.
@@ -43,7 +43,7 @@ def hull_anchors(
 
 
 def hull_occupancy(
-    viewsets: Viewsets, seed: int = 0, objects: int = 300, views: int = 12, resolution: int = 40
+    viewsets: Viewsets, seed: int = 0, objects: int = 200, views: int = 12, resolution: int = 32
 ) -> Float[Tensor, "cells"]:
     """The share of objects whose visual hull contains each cell's centre, x slowest and z fastest."""
     rng = np.random.default_rng(seed)

@@ -31,8 +31,7 @@ class RunLog:
 
         self._path = folder / "log.jsonl"
         if self._path.exists():
-            lines = self._path.read_text().splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            kept = [line for line in self._path.read_text().splitlines() if _step(line) <= step]
             with atomic_path(self._path) as temporary:
                 temporary.write_text("".join(line + "\n" for line in kept))
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
@@ -93,6 +92,14 @@ def log_redirected() -> Iterator[None]:
 
     with logging_redirect_tqdm():
         yield
+
+
+def _step(line: str) -> float:
+    """The step of a log line; one that a killed process left half-written counts as lost."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return math.inf
 
 
 def clock(seconds: float) -> str:
