@@ -228,10 +228,11 @@ def orbit(
     radius: float = RADIUS,
     size: int = 128,
     focal: float | None = None,
+    azimuth: float = 0.0,
 ) -> Cameras:
-    """`count` cameras evenly around a circle at one elevation (radians), starting in front."""
-    azimuth = torch.arange(count) * (2 * math.pi / count)
-    return on_sphere(azimuth, torch.full((count,), elevation), radius, size, focal)
+    """`count` cameras evenly around a circle, the first at `azimuth` (0 is in front). Angles in radians."""
+    azimuths = azimuth + torch.arange(count) * (2 * math.pi / count)
+    return on_sphere(azimuths, torch.full((count,), elevation), radius, size, focal)
 
 
 def spiral(
