@@ -32,15 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_rendering(cars)
 
-    pack = verbs.add_parser("pack", help="pack a folder of objects into one file")
+    pack = verbs.add_parser("pack", help="pack a folder in the SRN, NeRF or CO3D layout into one file")
     pack.add_argument("folder", type=Path)
     pack.add_argument("out", type=Path, metavar="OUT")
 
     sheet = verbs.add_parser("sheet", help="one picture of many objects")
     sheet.add_argument("dataset", type=Path, help="packed file or folder")
     sheet.add_argument("out", type=Path, metavar="OUT.png")
-    sheet.add_argument("--objects", type=int, default=10, help="rows (default: 10)")
-    sheet.add_argument("--views", type=int, default=8, help="columns (default: 8)")
+    sheet.add_argument("--objects", type=int, help="rows (default: 10)")
+    sheet.add_argument("--views", type=int, help="columns (default: 8)")
+    sheet.add_argument(
+        "--gallery",
+        type=int,
+        metavar="COLUMNS",
+        help="instead one view of each of --objects (default: all), so many in a row",
+    )
 
 
 def _add_rendering(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +76,11 @@ def _render(args: argparse.Namespace) -> None:
 
     from sparsegen.data.meshes import find_meshes
     from sparsegen.data.viewpoints import random_views, spiral_views
+    from sparsegen.errors import InputError
 
-    _check_rendering(args)
+    _check_counts(args, "views", "size", "jobs")
+    if args.seed < 0:
+        raise InputError(f"--seed: expected an integer of at least 0, found {args.seed}")
     subjects = find_meshes(args.meshes, args.up)
     views = args.views or (25 if args.spiral else 16)
     if args.spiral:
@@ -86,7 +95,7 @@ def _render(args: argparse.Namespace) -> None:
 def _cars(args: argparse.Namespace) -> None:
     from sparsegen.data.cars import car_cameras, cars
 
-    _check_rendering(args)
+    _check_counts(args, "views", "size", "jobs")
     subjects = cars(args.count, args.seed, args.split)
     spiral = args.split != "train" if args.spiral is None else args.spiral
     cameras = car_cameras(subjects, args.views or (25 if spiral else 16), args.size, spiral)
@@ -101,26 +110,34 @@ def _render_to(args: argparse.Namespace, subjects: list, cameras: list, out: Pat
 
 
 def _pack(args: argparse.Namespace) -> None:
-    from sparsegen.data.layouts.srn import iterate_srn, srn_names
+    from sparsegen.data.loading import iterate_folder
     from sparsegen.data.packed import write_packed
 
-    names = srn_names(args.folder)
-    write_packed(names, iterate_srn(args.folder), args.out)
+    names, viewsets = iterate_folder(args.folder)
+    write_packed(names, viewsets, args.out)
     print(f"{args.out}: {len(names)} objects")
 
 
 def _sheet(args: argparse.Namespace) -> None:
     from sparsegen.data.loading import load_viewsets
-    from sparsegen.data.sheet import dataset_sheet
+    from sparsegen.data.sheet import dataset_gallery, dataset_sheet
+    from sparsegen.errors import InputError
 
-    dataset_sheet(load_viewsets(args.dataset), args.out, args.objects, args.views)
+    _check_counts(args, "objects", "views", "gallery")
+    if args.gallery and args.views:
+        raise InputError("--views: not with --gallery, which shows one view of each object; leave one out")
+    viewsets = load_viewsets(args.dataset)
+    if args.gallery:
+        dataset_gallery(viewsets, args.out, args.objects or len(viewsets), args.gallery)
+    else:
+        dataset_sheet(viewsets, args.out, args.objects or 10, args.views or 8)
     print(args.out)
 
 
-def _check_rendering(args: argparse.Namespace) -> None:
+def _check_counts(args: argparse.Namespace, *options: str) -> None:
     from sparsegen.errors import InputError
 
-    for option in ("views", "size", "jobs"):
+    for option in options:
         value = getattr(args, option)
         if value is not None and value < 1:
             raise InputError(f"--{option}: expected at least 1, found {value}")

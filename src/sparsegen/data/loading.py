@@ -1,17 +1,34 @@
-"""Any dataset by its path."""
+"""Any dataset by its path: packed files, and folders in the layouts that are known."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from sparsegen.data.packed import Viewsets, load_packed
+from sparsegen.data.layouts import co3d, srn, transforms_json
+from sparsegen.data.packed import Viewset, Viewsets, collect, load_packed
 
 
 def load_viewsets(path: str | Path) -> Viewsets:
-    """A packed file (mapped), or a folder in the SRN layout (read).
+    """A packed file (mapped), or a folder in the SRN, NeRF or CO3D layout (read).
 
-    Raises `InputError` if there is neither, or if files in it are broken.
+    Raises `InputError` if there is none of them, or if files in it are broken.
     """
-    from sparsegen.data.layouts.srn import load_srn
+    path = Path(path)
+    if path.is_dir() or path.suffix == ".json":
+        return collect(iterate_folder(path)[1], path)
+    return load_packed(path)
 
-    return load_srn(path) if Path(path).is_dir() else load_packed(path)
+
+def iterate_folder(path: str | Path) -> tuple[list[str], Iterator[Viewset]]:
+    """The names of a folder's objects, and the objects one by one, whatever its layout."""
+    path = Path(path)
+    if (path / co3d.FILE).exists():
+        return co3d.co3d_names(path), co3d.iterate_co3d(path)
+    if (
+        path.suffix == ".json"
+        or (path / transforms_json.FILE).exists()
+        or any(path.glob(f"[!.]*/{transforms_json.FILE}"))
+    ):
+        return transforms_json.transforms_names(path), transforms_json.iterate_transforms(path)
+    return srn.srn_names(path), srn.iterate_srn(path)

@@ -88,6 +88,8 @@ def load_scene(path: str | Path, up: str = "auto") -> trimesh.Scene:
         raise InputError(f"{path}: has no faces, expected a triangle mesh; export it with its surface")
     if not all(np.isfinite(mesh.vertices).all() for mesh in meshes):
         raise InputError(f"{path}: has vertices that are not finite numbers; export it again")
+    if scene.extents is None or not scene.extents.any():
+        raise InputError(f"{path}: all its vertices lie in one point; export it again")
     suffix = path.suffix.lower()
     for mesh in meshes:
         _by_the_formats_rules(mesh, suffix)

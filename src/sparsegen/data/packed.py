@@ -7,6 +7,7 @@ The file is a safetensors file: `images` (N, V, H, W, 4) bytes, `viewmats` (N, V
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import struct
 from collections.abc import Iterable, Sequence
@@ -26,7 +27,7 @@ from sparsegen.formats.files import atomic_path, check_readable
 from sparsegen.views import Views
 
 FORMAT = "sparsegen.viewsets"
-_TENSORS = {"images": ("U8", 5), "viewmats": ("F32", 4), "Ks": ("F32", 4)}
+_TENSORS = {"images": ("U8", np.uint8), "viewmats": ("F32", "<f4"), "Ks": ("F32", "<f4")}
 
 
 @dataclass(frozen=True)
@@ -140,33 +141,28 @@ def load_packed(path: str | Path) -> Viewsets:
     size = path.stat().st_size
     with path.open("rb") as file:
         start, header = _read_header(file, size, path)
-        metadata = header.pop("__metadata__", {})
-        if metadata.get("format") != FORMAT or set(header) != set(_TENSORS):
+        metadata = header.pop("__metadata__", None)
+        if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
             raise InputError(
                 f"{path}: not a packed dataset; make one with `sparsegen data pack FOLDER {path}`"
             )
-        for name, (dtype, dimensions) in _TENSORS.items():
-            entry = header[name]
-            if entry["dtype"] != dtype or len(entry["shape"]) != dimensions:
-                raise InputError(
-                    f"{path}: {name} is {entry['dtype']} {entry['shape']}, a damaged header; pack it again"
-                )
-            if start + entry["data_offsets"][1] > size:
-                needed = start + max(e["data_offsets"][1] for e in header.values())
-                raise InputError(
-                    f"{path}: cut short, {size} bytes where {needed} belong; copy or pack it again"
-                )
         buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    arrays = {name: _array(buffer, start, header[name]) for name in _TENSORS}
-    _, _, height, width, _ = arrays["images"].shape
-    # Copies: the cameras are small, and tensors cannot be read-only.
-    viewmats, Ks = (torch.from_numpy(arrays[name].copy()) for name in ("viewmats", "Ks"))
-    return Viewsets(
-        arrays["images"],
-        Cameras(viewmats, Ks, width, height),
-        json.loads(metadata["names"]),
-        metadata["has_alpha"] == "true",
-    )
+    try:
+        needed = start + max(header[name]["data_offsets"][1] for name in _TENSORS)
+        if needed > size:
+            raise InputError(f"{path}: cut short, {size} bytes where {needed} belong; copy or pack it again")
+        arrays = {name: _array(buffer, start, header[name], *_TENSORS[name]) for name in _TENSORS}
+        _, _, height, width, _ = arrays["images"].shape
+        # Copies: the cameras are small, and tensors cannot be read-only.
+        viewmats, Ks = (torch.from_numpy(arrays[name].copy()) for name in ("viewmats", "Ks"))
+        cameras = Cameras(viewmats, Ks, width, height)
+        names, has_alpha = json.loads(metadata["names"]), json.loads(metadata["has_alpha"])
+        return Viewsets(arrays["images"], cameras, names, has_alpha)
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: a damaged header ({reason}); pack it again") from None
 
 
 def _header(names: Sequence[str], first: Viewset) -> bytes:
@@ -180,9 +176,9 @@ def _header(names: Sequence[str], first: Viewset) -> bytes:
         }
     }
     offset = 0
-    for name, (dtype, _) in _TENSORS.items():
-        end = offset + int(np.prod(shapes[name])) * (1 if dtype == "U8" else 4)
-        header[name] = {"dtype": dtype, "shape": shapes[name], "data_offsets": [offset, end]}
+    for name, (code, dtype) in _TENSORS.items():
+        end = offset + math.prod(shapes[name]) * np.dtype(dtype).itemsize
+        header[name] = {"dtype": code, "shape": shapes[name], "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -204,11 +200,12 @@ def _read_header(file: Any, size: int, path: Path) -> tuple[int, dict[str, Any]]
     return 8 + length, header
 
 
-def _array(buffer: mmap.mmap, start: int, entry: dict[str, Any]) -> ndarray:
-    dtype = np.uint8 if entry["dtype"] == "U8" else np.dtype("<f4")
-    count = int(np.prod(entry["shape"]))
-    flat = np.frombuffer(buffer, dtype, count, start + entry["data_offsets"][0])
-    return flat.reshape(entry["shape"])
+def _array(buffer: mmap.mmap, start: int, entry: dict[str, Any], code: str, dtype: Any) -> ndarray:
+    shape, (begin, end) = entry["shape"], entry["data_offsets"]
+    count = math.prod(shape)
+    if entry["dtype"] != code or count * np.dtype(dtype).itemsize != end - begin:
+        raise ValueError(f"{entry['dtype']} {shape} in {end - begin} bytes, expected {code}")
+    return np.frombuffer(buffer, dtype, count, start + begin).reshape(shape)
 
 
 def _check_alike(first: Viewset, other: Viewset, source: str | Path) -> None:

@@ -32,16 +32,16 @@ class Light:
     irradiance: float
 
 
-# A high sun in front on the left, a weaker sky from the right, the back and nearly straight down.
+# A high sun in front on the left; weaker, lower lights from behind on both sides and from the front.
 LIGHTS = (
-    Light((-0.5, -0.4, -1.0), 1.7),
-    Light((0.6, 0.8, -0.5), 0.9),
-    Light((0.75, -0.75, -0.3), 0.75),
-    Light((-0.8, 0.35, -0.15), 0.8),
+    Light((-0.5, -0.4, -1.0), 1.5),
+    Light((0.6, 0.8, -0.5), 0.7),
+    Light((0.75, -0.75, -0.3), 0.6),
+    Light((-0.8, 0.35, -0.15), 0.6),
 )
 # Highlights that move with the camera cannot be fitted by Gaussians of one colour: paint is kept dull.
-MIN_ROUGHNESS = 0.4
-SPECULAR = 0.2
+MIN_ROUGHNESS = 0.35
+SPECULAR = 0.3
 NEAR = 1e-3
 SAMPLES = 4  # rays in a pixel, for each light
 

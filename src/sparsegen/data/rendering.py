@@ -198,10 +198,11 @@ def _run(task: _Task) -> str | None:
     subject, cameras, store = task
     try:
         images = render_views(normalize(subject.scene()), cameras)
-        store.write(Viewset(subject.name, images, cameras))
     except InputError as error:
         message = str(error)
         return message if subject.name in message else f"{subject.name}: {message}"
+    # Not caught: where one object cannot be written, rendering the others would be in vain.
+    store.write(Viewset(subject.name, images, cameras))
     return None
 
 

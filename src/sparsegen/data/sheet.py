@@ -19,6 +19,17 @@ def dataset_sheet(viewsets: Viewsets, path: str | Path, objects: int = 10, views
     contact_sheet(chosen.images, path, [f"view {i}" for i in view_ids.tolist()], names)
 
 
+def dataset_gallery(viewsets: Viewsets, path: str | Path, objects: int, columns: int = 8) -> None:
+    """Write a picture of some objects, chosen evenly, each in one view, `columns` in a row.
+
+    The views take turns, so that neighbours are seen from different cameras.
+    """
+    object_ids = _evenly(len(viewsets), objects)
+    view_ids = torch.arange(len(object_ids)) % viewsets.images.shape[1]
+    pictures = viewsets.views(object_ids, view_ids[:, None]).images[:, 0]
+    contact_sheet(pictures.split(columns), path)
+
+
 def _evenly(total: int, count: int) -> torch.Tensor:
     count = max(1, min(count, total))
     return torch.arange(count) * total // count

@@ -13,6 +13,12 @@ from sparsegen.cameras import Cameras, on_sphere, spiral
 ELEVATIONS = (math.radians(-5), math.radians(85))
 # With 25 views, 7 turns give 25 different azimuths; the spiral's usual 5 would give only 5.
 TEST_TURNS = 7
+# Test sets have this many views, from above (view 0) to the horizon.
+SPIRAL_VIEWS = 25
+# A three-quarter front view (azimuth -36, elevation 26 degrees): the picture that people take of a car.
+INPUT_VIEW = 17
+# The other side, seen from behind (azimuth 122, elevation 33 degrees).
+SECOND_INPUT_VIEW = 15
 
 
 def random_views(count: int, rng: np.random.Generator, size: int = 128) -> Cameras:
@@ -23,10 +29,6 @@ def random_views(count: int, rng: np.random.Generator, size: int = 128) -> Camer
     return on_sphere(torch.from_numpy(azimuth).float(), torch.from_numpy(elevation).float(), size=size)
 
 
-def spiral_views(count: int = 25, size: int = 128) -> Cameras:
-    """The spiral of test views, from above (view 0) to the horizon.
-
-    Of 25, view 17 is a three-quarter front view (azimuth -36, elevation 26 degrees), view 15 one from
-    behind on the other side (azimuth 122, elevation 33 degrees).
-    """
+def spiral_views(count: int = SPIRAL_VIEWS, size: int = 128) -> Cameras:
+    """The spiral of test views, from above (view 0) to the horizon."""
     return spiral(count, turns=TEST_TURNS, size=size)

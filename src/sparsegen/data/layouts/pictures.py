@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,24 +19,24 @@ def read_pixels(path: Path, mode: str, size: tuple[int, int] | None = None) -> U
 
     Raises `InputError` if it is missing, broken, or not of `size` (height, width).
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            if mode == "RGB" and image.has_transparency_data:
-                pixels = over_white(np.asarray(image.convert("RGBA")))
-            else:
-                pixels = np.asarray(image.convert(mode))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such picture; restore the dataset") from None
-    except Exception as error:  # a damaged file can make Pillow's decoders raise almost anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: not a readable picture ({reason}); restore the dataset") from None
+    with _opened(path) as image:
+        image.load()
+        if mode == "RGB" and image.has_transparency_data:
+            pixels = over_white(np.asarray(image.convert("RGBA")))
+        else:
+            pixels = np.asarray(image.convert(mode))
     if size is not None and pixels.shape[:2] != size:
         raise InputError(
             f"{path}: {pixels.shape[1]} x {pixels.shape[0]} pixels, expected {size[1]} x {size[0]} as the "
             "dataset says; restore it"
         )
     return pixels
+
+
+def has_transparency(path: Path) -> bool:
+    """Whether a picture says which of its pixels are covered. Raises `InputError`."""
+    with _opened(path) as image:
+        return image.has_transparency_data
 
 
 def write_png(path: Path, pixels: UInt8[ndarray, "h w *c"]) -> None:
@@ -53,3 +55,15 @@ def straight(rgb: UInt8[ndarray, "*b h w 3"], alpha: UInt8[ndarray, "*b h w"]) -
     color = 255 + (rgb.astype(np.float32) - 255) / np.maximum(coverage, 1e-6)
     color = np.where(coverage > 0, np.clip(np.round(color), 0, 255), 255).astype(np.uint8)
     return np.concatenate([color, alpha[..., None]], axis=-1)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as image:
+            yield image
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such picture; restore the dataset") from None
+    except Exception as error:  # a damaged file can make Pillow's decoders raise almost anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not a readable picture ({reason}); restore the dataset") from None

@@ -34,23 +34,13 @@ def load_srn(folder: str | Path) -> Viewsets:
 
 def iterate_srn(folder: str | Path) -> Iterator[Viewset]:
     """The objects of a folder one by one, in the order of `srn_names`."""
-    for name in srn_names(folder):
-        yield read_srn_object(Path(folder) / name)
+    for source in _objects(Path(folder)):
+        yield read_srn_object(source)
 
 
 def srn_names(folder: str | Path) -> list[str]:
-    """Names of the objects in a folder, sorted; itself (".") if the folder is one object."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected a folder of objects in the SRN layout")
-    if (folder / "intrinsics.txt").exists():
-        return ["."]
-    names = sorted(path.parent.name for path in folder.glob("[!.]*/intrinsics.txt"))
-    if not names:
-        inner = sorted(path.parent.parent.name for path in folder.glob("[!.]*/*/intrinsics.txt"))
-        cure = f"did you mean {folder / inner[0]}?" if inner else "expected OBJECT/{rgb,pose,intrinsics.txt}"
-        raise InputError(f"{folder}: holds no objects in the SRN layout; {cure}")
-    return names
+    """Names of the objects in a folder, sorted; its own if the folder is one object."""
+    return [source.absolute().name for source in _objects(Path(folder))]
 
 
 def read_srn_object(folder: str | Path) -> Viewset:
@@ -66,7 +56,7 @@ def read_srn_object(folder: str | Path) -> Viewset:
     size = (cameras.height, cameras.width)
     has_alpha = (folder / "opc").is_dir()
     images = np.stack([_read_frame(folder, stem, has_alpha, size) for stem in stems])
-    return Viewset(folder.resolve().name, images, cameras, has_alpha)
+    return Viewset(folder.absolute().name, images, cameras, has_alpha)
 
 
 def read_srn_cameras(folder: str | Path) -> Cameras:
@@ -76,6 +66,20 @@ def read_srn_cameras(folder: str | Path) -> Cameras:
     matrices = torch.stack([_read_pose(path) for path in _poses(folder)])
     Ks = intrinsics(torch.tensor([focal, focal]), torch.tensor(center)).expand(len(matrices), 3, 3)
     return Cameras.from_camera_to_world(matrices, Ks, width, height)
+
+
+def _objects(folder: Path) -> list[Path]:
+    """The folders of single objects: those in `folder`, or itself."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected a folder of objects in the SRN layout")
+    if (folder / "intrinsics.txt").exists():
+        return [folder]
+    folders = sorted(path.parent for path in folder.glob("[!.]*/intrinsics.txt"))
+    if not folders:
+        inner = sorted(path.parent.parent for path in folder.glob("[!.]*/*/intrinsics.txt"))
+        cure = f"did you mean {inner[0]}?" if inner else "expected OBJECT/{rgb,pose,intrinsics.txt}"
+        raise InputError(f"{folder}: holds no objects in the SRN layout; {cure}")
+    return folders
 
 
 def _poses(folder: Path) -> list[Path]:
