@@ -60,13 +60,16 @@ def hull_occupancy(
 
 
 def _inside(points: Float[Tensor, "n 3"], alphas: Tensor, cameras: Cameras) -> Bool[Tensor, "n"]:
-    """Whether points project onto opaque pixels in every view; a view that misses a point has no say."""
+    """Whether points project onto opaque pixels in every view that has them in its picture.
+
+    Three quarters of the views must have them: a corner that few look at is never carved away.
+    """
     pixels, depth = cameras.project(points.expand(len(alphas), -1, 3))  # (V, N, 2), (V, N)
     column, row = pixels.floor().long().unbind(-1)
     seen = (column >= 0) & (column < cameras.width) & (row >= 0) & (row < cameras.height) & (depth > 0)
     flat = row.clamp(0, cameras.height - 1) * cameras.width + column.clamp(0, cameras.width - 1)
     opaque = alphas.flatten(1).gather(1, flat) > 127
-    return ((opaque | ~seen).all(0)) & seen.any(0)
+    return (opaque | ~seen).all(0) & (4 * seen.sum(0) >= 3 * len(seen))
 
 
 def _grid(resolution: int) -> Float[Tensor, "cells 3"]:
