@@ -7,7 +7,7 @@ import math
 import pytest
 
 from sparsegen.cameras import RADIUS
-from sparsegen.data.viewpoints import spiral_views
+from sparsegen.data.viewpoints import INPUT_VIEW, SECOND_INPUT_VIEW, SPIRAL_VIEWS, spiral_views
 from sparsegen.errors import InputError
 from sparsegen.evaluation import protocols
 
@@ -26,16 +26,21 @@ def test_srn_lists_are_the_references() -> None:
 
 
 def test_spiral_has_24_novel_views_and_a_three_quarter_input() -> None:
-    assert protocols.spiral().target_views(protocols.SPIRAL_VIEWS) == tuple(
-        v for v in range(25) if v != protocols.INPUT_VIEW
-    )
+    assert protocols.spiral().target_views(SPIRAL_VIEWS) == tuple(v for v in range(25) if v != INPUT_VIEW)
     assert len(protocols.spiral(2).target_views(25)) == 23
-    centers = spiral_views(protocols.SPIRAL_VIEWS).centers
-    x, y, z = centers[protocols.INPUT_VIEW].tolist()
-    assert 20 < math.degrees(math.asin(z / RADIUS)) < 30
-    assert 20 < abs(math.degrees(math.atan2(y, x))) < 70  # the car's front and a side
-    second = centers[protocols.SECOND_INPUT_VIEW]
-    assert x * second[0] + y * second[1] < -0.5  # from the other side
+    centers = spiral_views(SPIRAL_VIEWS).centers
+    x, y, z = centers[INPUT_VIEW].tolist()
+    assert (_azimuth(x, y), _elevation(z)) == (-36, 26)  # the car's front and its right side
+    x, y, z = centers[SECOND_INPUT_VIEW].tolist()
+    assert (_azimuth(x, y), _elevation(z)) == (122, 33)  # its back and its left side
+
+
+def _azimuth(x: float, y: float) -> int:
+    return round(math.degrees(math.atan2(y, x)))
+
+
+def _elevation(z: float) -> int:
+    return round(math.degrees(math.asin(z / RADIUS)))
 
 
 def test_the_protocol_follows_the_number_of_views() -> None:

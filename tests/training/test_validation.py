@@ -8,17 +8,26 @@ import torch
 from balls import ball_viewsets
 from test_trainer import build
 
+from sparsegen.data.viewpoints import INPUT_VIEW, SECOND_INPUT_VIEW
 from sparsegen.models import SparseGen
 from sparsegen.training.trainer import training_renderer
-from sparsegen.training.validation import ValidationConfig, Validator
+from sparsegen.training.validation import ValidationConfig, Validator, input_views
 
 COLORS = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]])
 
 
-def test_views_stand_where_srn_has_them():
-    viewsets = ball_viewsets(COLORS, views=24, size=16)
+@pytest.mark.parametrize(
+    ("total", "expected"),
+    [(25, (INPUT_VIEW, SECOND_INPUT_VIEW)), (251, (64, 104)), (50, (34, 30)), (1, (0, 0))],
+)
+def test_views_are_those_of_the_evaluation(total, expected):
+    assert input_views(total) == expected
+
+
+def test_targets_are_novel_views():
+    viewsets = ball_viewsets(COLORS, views=25, size=16)
     validator = Validator(viewsets, ValidationConfig(views=4, objects=2))
-    chosen = [6, 9]  # 64 and 104 of 251 are 6 and 9 of 24
+    chosen = [INPUT_VIEW, SECOND_INPUT_VIEW]
     assert torch.equal(
         validator.inputs.cameras.viewmats, viewsets.cameras[torch.tensor([0, 2])][:, chosen].viewmats
     )

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sparsegen.data.viewpoints import INPUT_VIEW, SECOND_INPUT_VIEW
 from sparsegen.errors import InputError
 
-# Our test sets: `data.viewpoints.spiral_views(25)`, from above (view 0) to the horizon (view 24).
-SPIRAL_VIEWS = 25
-# A three-quarter front view (azimuth -36, elevation 26 degrees): the picture that people take of a car.
-INPUT_VIEW = 17
-# The other side, seen from behind (azimuth 122, elevation 33 degrees).
-SECOND_INPUT_VIEW = 15
-
-# ShapeNet-SRN's 251-view test spiral: input views by their number, as the reference evaluates (section 4.1).
+# ShapeNet-SRN's test spiral.
+SRN_VIEWS = 251
+# Its input views by their number, as the reference evaluates (section 4.1).
 _SRN_INPUTS = {1: (64,), 2: (64, 104)}
 _SRN_MANY_INPUTS = (80, 104, 198, 64, 1, 33)
 # Cameras of the noise placeholders by their number.
@@ -74,4 +70,4 @@ def srn(inputs: int = 1, placeholders: int = 3) -> Protocol:
 
 def for_views(view_count: int, inputs: int = 1) -> Protocol:
     """The protocol that fits a test set: ShapeNet-SRN's for its 251 views, else our spiral's."""
-    return srn(inputs) if view_count == 251 else spiral(inputs)
+    return srn(inputs) if view_count == SRN_VIEWS else spiral(inputs)

@@ -32,7 +32,7 @@ def write(
     seed: int,
     path: Path,
 ) -> None:
-    """Write a row for each object: its input pictures, predicted novel views, and the true ones."""
+    """Write a row for each object: its input pictures, then novel views, generated beside the true ones."""
     targets = protocol.target_views(viewsets.cameras.batch_shape[1])
     shown = spread(range(len(targets)), NOVEL_VIEWS)
     views = [targets[place] for place in shown]
@@ -41,10 +41,7 @@ def write(
         task = make_task(viewsets, protocol, [i], [i], seed)
         predicted = predictor(task).rgb[0, shown].clamp(0, 1)
         truth = views_of(viewsets, [i], views).images[0]
-        rows.append([*task.inputs.images[0], *predicted, *truth])
-    columns = [
-        *(f"input {view}" for view in protocol.input_views),
-        *(f"view {view}" for view in views),
-        *(f"truth {view}" for view in views),
-    ]
-    contact_sheet(rows, path, columns, [viewsets.names[i] for i in ids])
+        # One picture for a pair: no gap inside it, so that the eye sees what belongs together.
+        rows.append([*task.inputs.images[0], *torch.cat([predicted, truth], dim=-1)])
+    columns = ["input"] * len(protocol.input_views) + ["generated | true"] * len(views)
+    contact_sheet(rows, path, columns)

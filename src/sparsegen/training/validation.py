@@ -12,7 +12,9 @@ from torch import Tensor
 
 from sparsegen.data.packed import Viewsets
 from sparsegen.data.sampling import gather
+from sparsegen.data.viewpoints import SPIRAL_VIEWS
 from sparsegen.evaluation.metrics import alpha_iou, dead_share, gradient_energy_ratio, object_psnr, psnr
+from sparsegen.evaluation.protocols import SRN_VIEWS, for_views
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.models import SparseGen
@@ -25,8 +27,8 @@ from sparsegen.views import Views
 class ValidationConfig:
     """How much is validated and when: after `every` on the clock, or `every_steps` where that is set.
 
-    `input_view` and `second_view` count within an object's views; left out, they lie where views 64 and
-    104 lie on ShapeNet-SRN's trajectory of 251.
+    `input_view` and `second_view` count within an object's views; left out, they are those of the
+    evaluation's protocol.
     """
 
     every: str = "3m"
@@ -68,8 +70,11 @@ class Validator:
         self, viewsets: Viewsets, config: ValidationConfig, device: torch.device | str = "cpu"
     ) -> None:
         total_objects, total_views = viewsets.images.shape[:2]
-        first = _view(config.input_view, 64, total_views)
-        second = _view(config.second_view, 104, total_views)
+        first, second = input_views(total_views)
+        if config.input_view is not None:
+            first = min(config.input_view, total_views - 1)
+        if config.second_view is not None:
+            second = min(config.second_view, total_views - 1)
         others = [v for v in range(total_views) if v not in (first, second)] or [first]
         spread = np.linspace(0, len(others) - 1, min(config.views, len(others))).round().astype(int)
         view_ids = np.array([first, second, *(others[i] for i in spread)])
@@ -118,5 +123,12 @@ def _view_scores(rendering: Rendering, targets: Views) -> Float[Tensor, "4 b v"]
     return torch.stack([whole, inside, iou, gradient_energy_ratio(images, targets.images)])
 
 
-def _view(chosen: int | None, srn: int, total: int) -> int:
-    return min(srn * total // 251 if chosen is None else chosen, total - 1)
+def input_views(total: int) -> tuple[int, int]:
+    """The two input views of the evaluation's protocol for objects of `total` views.
+
+    Where it knows no such number, views at the same share of the way along our test spiral.
+    """
+    first, second = for_views(total, inputs=2).input_views
+    if total in (SRN_VIEWS, SPIRAL_VIEWS):
+        return first, second
+    return first * total // SPIRAL_VIEWS, second * total // SPIRAL_VIEWS
