@@ -17,6 +17,13 @@ from sparsegen.formats.cutout import cut_out, fit, whole
 from sparsegen.formats.images import load_image
 from sparsegen.views import Views
 
+# A shape as large as cars are on average, of unit bounding-box diagonal: a superellipsoid with these
+# half-extents (length, width, height) and exponent, whose roof is narrower by TAPER. Seen from the test
+# cameras its picture's edges lie within 0.7 pixels of 128, on average, of the average over held-out cars.
+HALF_EXTENTS = (0.426, 0.189, 0.150)
+EXPONENT = 5.65
+TAPER = 0.30
+
 # Where a picture of an unknown camera is taken to be from, in degrees: in front and to the left of an
 # object that faces +X.
 AZIMUTH = -36.0
@@ -28,13 +35,42 @@ def read_photo(
 ) -> Views:
     """One object from one picture, its camera given by angles in degrees.
 
-    The object is cut out of a plain background (an RGBA picture brings its alpha) and framed as the
-    training pictures are; `framed` pictures are taken whole. Raises `InputError`.
+    The object is cut out of a plain background (an RGBA picture brings its alpha) and framed as a car is
+    in the training pictures of that camera; `framed` pictures are taken whole. Raises `InputError`.
     """
     rgba = cut_out(load_image(path), str(path))
-    image, alpha = whole(rgba, size) if framed else fit(rgba, size, name=str(path))
-    angles = torch.tensor([math.radians(azimuth)]), torch.tensor([math.radians(elevation)])
-    return Views(image[None, None], on_sphere(*angles, size=size)[None], alpha[None, None])
+    camera = on_sphere(torch.tensor(math.radians(azimuth)), torch.tensor(math.radians(elevation)), size=size)
+    if framed:
+        image, alpha = whole(rgba, size)
+    else:
+        span, center = typical_frame(camera)
+        image, alpha = fit(rgba, size, span, center, str(path))
+    return Views(image[None, None], camera[None, None], alpha[None, None])
+
+
+def typical_frame(camera: Cameras) -> tuple[float, tuple[float, float]]:
+    """Larger side and middle (right, down) of a typical object's bounding box in a camera's picture.
+
+    In shares of the square picture; the camera has batch shape (). Perspective moves the middle: what is
+    near is large.
+    """
+    pixels, _ = camera.project(_typical_points())
+    low, high = pixels.amin(0), pixels.amax(0)
+    right, down = ((low + high) / (2 * camera.width)).tolist()
+    return float((high - low).max()) / camera.width, (right, down)
+
+
+def _typical_points(count: int = 2000) -> Float[Tensor, "n 3"]:
+    """Points on the typical shape, along directions that a golden spiral spreads over the sphere."""
+    index = torch.arange(count) + 0.5
+    height = 1 - 2 * index / count
+    turn = index * (math.pi * (3 - math.sqrt(5)))
+    flat = (1 - height**2).sqrt()
+    points = torch.stack([flat * turn.cos(), flat * turn.sin(), height], dim=-1)
+    points = points / points.abs().pow(EXPONENT).sum(-1, keepdim=True) ** (1 / EXPONENT)
+    narrowing = 1 - TAPER * points[:, 2:].clamp_min(0)
+    points = torch.cat([points[:, :2] * narrowing, points[:, 2:]], dim=-1)
+    return points * torch.tensor(HALF_EXTENTS)
 
 
 def read_posed_photos(paths: Sequence[Path], transforms_path: Path, size: int) -> Views:

@@ -9,10 +9,6 @@ from torch.nn import functional as F
 
 from sparsegen.errors import InputError
 
-# Share of the picture that an object's larger side spans in the training pictures: cars of all styles,
-# seen from the front and the left, span 0.55 to 0.60.
-SPAN = 0.58
-
 # Pictures are cut out at this size at most: far above what the network sees, and quick.
 _WORKING_SIZE = 1024
 # A background is plain if this share of the border lies within its noise of a smooth color.
@@ -24,11 +20,17 @@ _VISIBLE = 0.1
 
 
 def fit(
-    rgba: Float[Tensor, "4 h w"], size: int, span: float = SPAN, name: str = "the picture"
+    rgba: Float[Tensor, "4 h w"],
+    size: int,
+    span: float = 0.75,
+    center: tuple[float, float] = (0.5, 0.5),
+    name: str = "the picture",
 ) -> tuple[Float[Tensor, "3 s s"], Float[Tensor, "s s"]]:
-    """Center the object in a square picture of `size` pixels, its larger side `span` of it, over white.
+    """Frame the object in a square picture of `size` pixels over white.
 
-    Returns the picture and the object's coverage. Resampling averages over areas in premultiplied color.
+    The larger side of its bounding box gets `span` of the picture, the box's middle stands at `center`
+    (right, down), in shares of the picture too. Returns the picture and the object's coverage. Resampling
+    averages over areas in premultiplied color. Raises `InputError` if the alpha is empty.
     """
     visible = rgba[3] > _VISIBLE
     if not visible.any():
@@ -36,8 +38,9 @@ def fit(
     bottom, top = _extent(visible.any(dim=1))
     left, right = _extent(visible.any(dim=0))
     side = max(top - bottom, right - left) / span
-    center = ((bottom + top) / 2, (left + right) / 2)
-    return _resample(rgba, size, center, side)
+    row = (bottom + top) / 2 - (center[1] - 0.5) * side
+    column = (left + right) / 2 - (center[0] - 0.5) * side
+    return _resample(rgba, size, (row, column), side)
 
 
 def whole(rgba: Float[Tensor, "4 h w"], size: int) -> tuple[Float[Tensor, "3 s s"], Float[Tensor, "s s"]]:
