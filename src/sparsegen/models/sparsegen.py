@@ -101,6 +101,10 @@ class SparseGen(nn.Module):
             raise ValueError(f"expected {tuple(self.unit_anchors.shape)} anchors, got {tuple(anchors.shape)}")
         self.unit_anchors.copy_(anchors / (2 * self.config.bound) + 0.5)
 
+    def forget_constants(self) -> None:
+        """Drop what is remembered between calls, as if nothing had been computed yet."""
+        self._query_memo, self._position_memo = _Memo(), _Memo()
+
     def forward(
         self,
         views: Views,
