@@ -1,0 +1,220 @@
+"""`sparsegen generate`, `render` and `info` as a person meets them."""
+
+import json
+
+import imageio_ffmpeg
+import pytest
+import torch
+from PIL import Image
+from plyfile import PlyData
+
+from networks import build, small
+from sparsegen.cameras import on_sphere
+from sparsegen.cli.main import main
+from sparsegen.formats.ply import load_ply
+from sparsegen.models.pretrained import save_pretrained
+from test_photos import save_blob, write_transforms
+
+QUICK = ["--size", "32", "--frames", "3", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    save_pretrained(build(small()), folder)
+    return str(folder)
+
+
+def run(*argv):
+    return main([str(a) for a in argv])
+
+
+def files(folder):
+    return sorted(p.name for p in folder.rglob("*") if p.is_file())
+
+
+def one_line(capsys):
+    """The error output: one line, no traceback."""
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("sparsegen: ")
+    return lines[0]
+
+
+def test_one_picture_gives_three_files_that_others_read(tmp_path, model, capsys):
+    photo, out = save_blob(tmp_path / "photo.png"), tmp_path / "out"
+    assert not run("generate", photo, "--model", model, "-o", out, *QUICK)
+    assert files(out) == ["photo.mp4", "photo.ply", "photo_views.png"]
+    vertices = PlyData.read(out / "photo.ply")["vertex"]
+    assert vertices.count == 12
+    assert {"x", "opacity", "f_dc_0", "scale_2", "rot_3"} <= {p.name for p in vertices.properties}
+    count, _ = imageio_ffmpeg.count_frames_and_secs(str(out / "photo.mp4"))
+    assert count == 3
+    with Image.open(out / "photo_views.png") as sheet:
+        assert sheet.width > 9 * 32
+    printed = capsys.readouterr().out
+    assert "gaussians" in printed
+    assert "azimuth -36" in printed
+
+
+def test_the_same_seed_writes_the_same_bytes(tmp_path, model):
+    photo = save_blob(tmp_path / "photo.png")
+    for out, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert not run(
+            "generate", photo, "--model", model, "-o", tmp_path / out, "--seed", seed, "--steps", 2, *QUICK
+        )
+    for suffix in ("photo.ply", "photo.mp4", "photo_views.png"):
+        assert (tmp_path / "a" / suffix).read_bytes() == (tmp_path / "b" / suffix).read_bytes()
+    assert (tmp_path / "a" / "photo.ply").read_bytes() != (tmp_path / "c" / "photo.ply").read_bytes()
+
+
+def test_samples_are_numbered(tmp_path, model):
+    photo, out = save_blob(tmp_path / "p.png"), tmp_path / "out"
+    assert not run("generate", photo, "--model", model, "-o", out, "--samples", 2, *QUICK)
+    assert files(out) == ["p_0.mp4", "p_0.ply", "p_1.mp4", "p_1.ply", "p_views.png"]
+
+
+def test_posed_pictures_are_one_object(tmp_path, model):
+    cameras = on_sphere(torch.tensor([0.0, 1.0]), torch.tensor([0.3, 0.3]))
+    transforms = write_transforms(tmp_path, ["a", "b"], cameras, 90, 60)
+    photos = [save_blob(tmp_path / f"{name}.png") for name in "ab"]
+    out = tmp_path / "out"
+    assert not run("generate", *photos, "--cameras", transforms, "--model", model, "-o", out, *QUICK)
+    assert files(out) == ["a.mp4", "a.ply", "a_views.png"]
+
+
+def test_from_noise_alone(tmp_path, model):
+    assert not run("generate", "--unconditional", "--steps", 2, "--model", model, "-o", tmp_path, *QUICK)
+    assert files(tmp_path) == ["object.mp4", "object.ply", "object_views.png"]
+
+
+def test_one_bad_picture_does_not_stop_the_others(tmp_path, model, capsys):
+    good, out = save_blob(tmp_path / "good.png"), tmp_path / "out"
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(good.read_bytes()[:60])
+    assert run("generate", bad, good, "--model", model, "-o", out, *QUICK) == 2
+    assert files(out) == ["good.mp4", "good.ply", "good_views.png"]
+    errors = capsys.readouterr().err
+    assert "bad.png" in errors
+    assert "Traceback" not in errors
+
+
+def make_bad_picture(path, fault):
+    if fault == "missing":
+        return
+    if fault == "empty":
+        path.write_bytes(b"")
+    elif fault == "text":
+        path.write_text("not a picture")
+    elif fault == "truncated":
+        save_blob(path)
+        path.write_bytes(path.read_bytes()[:80])
+    elif fault == "transparent":
+        Image.new("RGBA", (40, 40), (255, 0, 0, 0)).save(path)
+    elif fault == "animated":
+        frames = [Image.new("RGB", (20, 20), c) for c in ("red", "blue")]
+        frames[0].save(path, "GIF", save_all=True, append_images=frames[1:])
+    elif fault == "busy":
+        noise = (torch.rand(60, 60, 3, generator=torch.Generator().manual_seed(0)) * 255).byte()
+        Image.fromarray(noise.numpy()).save(path)
+
+
+@pytest.mark.parametrize(
+    "fault", ["missing", "empty", "text", "truncated", "transparent", "animated", "busy"]
+)
+def test_a_bad_picture_is_one_line_and_leaves_nothing(tmp_path, model, capsys, fault):
+    photo, out = tmp_path / "photo.png", tmp_path / "out"
+    make_bad_picture(photo, fault)
+    assert run("generate", photo, "--model", model, "-o", out, *QUICK) == 2
+    assert "photo.png" in one_line(capsys)
+    assert not out.exists() or not files(out)
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        ([], "no picture"),
+        (["p.png", "--unconditional"], "--unconditional"),
+        (["p.png", "--samples", "0"], "--samples"),
+        (["p.png", "--frames", "0"], "--frames"),
+        (["p.png", "--model", "nowhere"], "nowhere"),
+        (["p.png", "--device", "abacus"], "abacus"),
+        (["p.png", "--cameras", "none.json"], "none.json"),
+        (["p.png", "--cameras", "c.json", "--azimuth", "3"], "--azimuth"),
+        (["p.png", "sub/p.png"], "'p'"),
+    ],
+)
+def test_wrong_arguments_are_one_line(tmp_path, model, capsys, monkeypatch, argv, named):
+    monkeypatch.chdir(tmp_path)
+    save_blob(tmp_path / "p.png")
+    argv = argv if "--model" in argv else [*argv, "--model", model]
+    assert run("generate", *argv) == 2
+    assert named in one_line(capsys)
+    assert files(tmp_path) == ["p.png"]
+
+
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path, model, capsys):
+    photo, blocker = save_blob(tmp_path / "p.png"), tmp_path / "file"
+    blocker.write_text("in the way")
+    assert run("generate", photo, "--model", model, "-o", blocker / "out", *QUICK) == 2
+    assert str(blocker) in one_line(capsys)
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    return save_blob(tmp_path_factory.mktemp("photos") / "photo.png")
+
+
+def test_a_full_disk_is_one_line(tmp_path, photo, model, capsys, full_disk):
+    assert run("generate", photo, "--model", model, "-o", tmp_path, *QUICK) == 2
+    assert "photo.ply" in one_line(capsys)
+    assert not files(tmp_path)
+
+
+@pytest.fixture
+def ply(tmp_path, model):
+    run("generate", save_blob(tmp_path / "p.png"), "--model", model, "-o", tmp_path, *QUICK)
+    return tmp_path / "p.ply"
+
+
+def test_render_writes_video_picture_or_folder(tmp_path, ply):
+    for output in ("turn.mp4", "front.png", "views"):
+        assert not run("render", ply, "-o", tmp_path / output, "--size", 32, "--frames", 4)
+    with Image.open(tmp_path / "front.png") as picture:
+        assert picture.size == (32, 32)
+    content = json.loads((tmp_path / "views" / "transforms.json").read_text())
+    assert len(content["frames"]) == 4
+    with Image.open(tmp_path / "views" / "images" / "000000.png") as view:
+        assert view.mode == "RGBA"
+
+
+def test_info_tells_what_a_gaussian_file_holds(ply, capsys):
+    capsys.readouterr()
+    assert not run("info", ply)
+    printed = capsys.readouterr().out
+    assert "12" in printed
+    gaussians = load_ply(ply)
+    assert f"x {gaussians.means[:, 0].min():.3f}" in printed
+
+
+def test_info_tells_what_a_model_is(model, capsys):
+    assert not run("info", model)
+    printed = capsys.readouterr().out
+    parameters = sum(p.numel() for p in build(small()).parameters())
+    assert f"{parameters:,}" in printed
+
+
+@pytest.mark.parametrize("verb", ["render", "info"])
+@pytest.mark.parametrize("fault", ["missing", "text", "cut", "mesh"])
+def test_a_bad_gaussian_file_is_one_line(tmp_path, ply, capsys, verb, fault):
+    capsys.readouterr()
+    path = tmp_path / "bad.ply"
+    if fault == "text":
+        path.write_text("hello")
+    elif fault == "cut":
+        path.write_bytes(ply.read_bytes()[:-50])
+    elif fault == "mesh":
+        header = "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\n"
+        path.write_text(header + "property float z\nend_header\n0 0 0\n")
+    assert run(verb, path) == 2
+    assert "bad.ply" in one_line(capsys)
