@@ -23,9 +23,9 @@ def measure(device: torch.device, repeats: int) -> list[Row]:
     """4 scenes x 5 views x 5,120 Gaussians at 128 px; and 1 x 1 x 640 at 64 px against plain PyTorch."""
     gaussians, cameras = random_scene(objects=4, views=5, count=COUNT, size=128)
     full = _candidates(gaussians.to(device), cameras.to(device), "auto")
-    gaussians, cameras = (x.to(device) for x in random_scene(count=SMALL_COUNT, size=64))
-    small = _candidates(gaussians, cameras, "auto")
-    reference = _candidates(gaussians, cameras, "reference")
+    gaussians, cameras = random_scene(count=SMALL_COUNT, size=64)
+    small = _candidates(gaussians.to(device), cameras.to(device), "auto")
+    reference = _candidates(gaussians.to(device), cameras.to(device), "reference")
     rows = [
         Row("splatting", f"4 x 5 x {COUNT} Gaussians, 128 px, {what}", timing)
         for what, timing in interleaved(full, repeats).items()

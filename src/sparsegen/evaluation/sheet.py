@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from sparsegen.data.packed import Viewsets
 from sparsegen.evaluation.predictors import Predictor
@@ -15,6 +16,7 @@ from sparsegen.evaluation.tasks import make_task, views_of
 from sparsegen.formats.images import contact_sheet
 
 OBJECTS, NOVEL_VIEWS = 10, 4
+_FRAME = 0.8  # gray level of the line around what belongs together
 
 
 def spread(ids: Sequence[int], count: int = OBJECTS) -> list[int]:
@@ -41,7 +43,11 @@ def write(
         task = make_task(viewsets, protocol, [i], [i], seed)
         predicted = predictor(task).rgb[0, shown].clamp(0, 1)
         truth = views_of(viewsets, [i], views).images[0]
-        # One picture for a pair: no gap inside it, so that the eye sees what belongs together.
-        rows.append([*task.inputs.images[0], *torch.cat([predicted, truth], dim=-1)])
-    columns = ["input"] * len(protocol.input_views) + ["generated | true"] * len(views)
+        # One picture for a pair, so that the eye sees what belongs together.
+        pictures = [*task.inputs.images[0], *torch.cat([predicted, truth], dim=-1)]
+        rows.append([F.pad(picture, (1, 1, 1, 1), value=_FRAME) for picture in pictures])
+    columns = [
+        *(f"input, view {view}" for view in protocol.input_views),
+        *(f"view {view}: generated, true" for view in views),
+    ]
     contact_sheet(rows, path, columns)
