@@ -41,7 +41,7 @@ def test_the_object_fills_the_typical_frame(tmp_path, alpha, azimuth, elevation)
     assert max(right - left, bottom - top) == pytest.approx(128 * span, abs=1.5)
     assert (left + right) / 2 == pytest.approx(128 * center[0], abs=1.5)
     assert (top + bottom) / 2 == pytest.approx(128 * center[1], abs=1.5)
-    middle = views.images[0, 0, :, (top + bottom) // 2, (left + right) // 2]
+    middle = views.images[0, 0, :, int(top + bottom) // 2, int(left + right) // 2]
     torch.testing.assert_close(middle, torch.tensor([0.8, 0.2, 0.1]), rtol=0, atol=0.01)
     torch.testing.assert_close(views.images[0, 0, :, 0, 0], torch.ones(3), rtol=0, atol=0.01)
 
