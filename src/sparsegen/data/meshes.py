@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     import trimesh
 
 EXTENSIONS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".dae")
-# By their rules or by habit, these formats have +Y up and +Z in front; the others have +Z up.
+# By their rules or by habit, these formats have +Y up and +Z in front; COLLADA files say it; the others
+# have +Z up.
 _Y_UP = (".glb", ".gltf", ".obj")
 # (x, y, z) with +Y up and the front at +Z becomes (z, x, y): +Z up and the front at +X.
 _FROM_Y_UP = np.array([[0.0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
@@ -93,9 +95,16 @@ def load_scene(path: str | Path, up: str = "auto") -> trimesh.Scene:
     suffix = path.suffix.lower()
     for mesh in meshes:
         _by_the_formats_rules(mesh, suffix)
-    if up == "y" or (up == "auto" and suffix in _Y_UP):
+    if up == "y" or (up == "auto" and _is_y_up(path)):
         scene.apply_transform(_FROM_Y_UP)
     return scene
+
+
+def _is_y_up(path: Path) -> bool:
+    if path.suffix.lower() == ".dae":
+        # COLLADA's default is +Y up, and trimesh leaves what the file says to us.
+        return re.search(rb"<up_axis>\s*Z_UP", path.read_bytes()) is None
+    return path.suffix.lower() in _Y_UP
 
 
 def _by_the_formats_rules(mesh: trimesh.Trimesh, suffix: str) -> None:

@@ -203,7 +203,7 @@ def _read_header(file: Any, size: int, path: Path) -> tuple[int, dict[str, Any]]
 def _array(buffer: mmap.mmap, start: int, entry: dict[str, Any], code: str, dtype: Any) -> ndarray:
     shape, (begin, end) = entry["shape"], entry["data_offsets"]
     count = math.prod(shape)
-    if entry["dtype"] != code or count * np.dtype(dtype).itemsize != end - begin:
+    if begin < 0 or entry["dtype"] != code or count * np.dtype(dtype).itemsize != end - begin:
         raise ValueError(f"{entry['dtype']} {shape} in {end - begin} bytes, expected {code}")
     return np.frombuffer(buffer, dtype, count, start + begin).reshape(shape)
 
