@@ -7,6 +7,11 @@ import numpy as np
 from sparsegen.data.procedural.meshing import Mesh, grid_faces, smoothed, split_creases, tidy
 from sparsegen.data.procedural.styles import Shape
 
+_ROUND = 0.10  # metres over which both ends are rounded off
+_SHRINK = np.array([1.0, 0.985, 0.955, 0.91, 0.84, 0.74, 0.6, 0.45, 0.3, 0.15, 0.0])
+_SIDE, _TOP, _FLOOR = 8, 11, 3  # points of a half section: side, shoulder to centre, floor
+CABIN_FLOOR = 0.22  # metres below the belt at which the cabin's shell starts, inside the lower body
+
 
 class Body(NamedTuple):
     """The shells of one car, split by what they are made of."""
@@ -30,7 +35,7 @@ def top_height(shape: Shape, x: np.ndarray) -> np.ndarray:
         (-half, s.deck - (0.02 if s.bed else 0.05)),
         (-half + 0.12, s.deck),
         (min(s.tail, -half + 0.5) if not s.bed else s.tail, s.deck),
-        (s.cowl - 0.28 * (s.header - s.cowl) * -1.0 - 0.25, s.belt),
+        (s.cowl + 0.28 * (s.header - s.cowl) - 0.25, s.belt),
         (s.cowl, s.hood),
         (half - 0.45 * reach, s.nose + 0.72 * (s.hood - s.nose)),
         (half - 0.12 * reach, s.nose + 0.18 * (s.hood - s.nose)),
@@ -71,11 +76,6 @@ def _stations(shape: Shape) -> np.ndarray:
     plain = np.linspace(-half + _ROUND, half - _ROUND, 36)
     plain = plain[np.abs(plain[:, None] - marks[None]).min(1) > 0.035]
     return np.sort(np.concatenate([marks, plain]))
-
-
-_ROUND = 0.10  # metres over which both ends are rounded off
-_SHRINK = np.array([1.0, 0.985, 0.955, 0.91, 0.84, 0.74, 0.6, 0.45, 0.3, 0.15, 0.0])
-_SIDE, _TOP, _FLOOR = 8, 11, 3  # points of a half section: side, shoulder to centre, floor
 
 
 def _half_section(shape: Shape, x: float, bedded: bool) -> np.ndarray:
@@ -144,6 +144,7 @@ def _bend_ends(points: np.ndarray, shape: Shape) -> np.ndarray:
 
 
 def _lower_shell(shape: Shape) -> tuple[Mesh, Mesh | None, Mesh]:
+    """The painted body, the lining of the load bed, and the dark floor, out of one closed loft."""
     s, half = shape, shape.length / 2
     stations = _stations(s)
     sections = []
@@ -159,7 +160,6 @@ def _lower_shell(shape: Shape) -> tuple[Mesh, Mesh | None, Mesh]:
     column = np.tile(np.repeat(np.arange(columns), 2), rows - 1)
     column = np.where(column >= rings.shape[1] - 1, columns - 1 - column, column)
     row = np.repeat(np.arange(rows - 1), 2 * columns)
-    place = grid.reshape(-1, 3)[faces].mean(1)
     faced = np.minimum(row, rows - 2 - row) >= len(_SHRINK) - 5  # the flat of nose and tail is no floor
     floor = (column < _FLOOR) & faced
     inside = np.zeros(len(faces), bool)
@@ -167,7 +167,6 @@ def _lower_shell(shape: Shape) -> tuple[Mesh, Mesh | None, Mesh]:
         added = len(_SHRINK) - 1
         first, last = np.searchsorted(stations, [-half + 0.0985, s.tail - 0.0615])
         inside = (row >= first - 1 + added) & (row < last + added) & (column >= _FLOOR + _SIDE + _TOP - 5)
-        inside &= np.abs(place[:, 1]) < s.width
     vertices = grid.reshape(-1, 3)
 
     def part(mask: np.ndarray) -> Mesh:
@@ -196,6 +195,7 @@ def roof_height(shape: Shape, x: np.ndarray) -> np.ndarray:
 
 
 def _slope(shape: Shape) -> float:
+    """Rise over run of the rear window."""
     return (shape.height - shape.deck) / max(shape.back - shape.tail, 0.05)
 
 
@@ -218,13 +218,14 @@ def cabin_shift(shape: Shape, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _cabin_shell(shape: Shape) -> Mesh:
+    """One loft over wind-screen, roof and rear window; open below, where the lower body hides it."""
     s = shape
     fine = np.linspace(s.tail - 0.06, s.cowl + 0.07, 400)
     height = roof_height(s, fine)
     arc = np.concatenate([[0], np.cumsum(np.hypot(np.diff(fine), np.diff(height)))])
     x = np.interp(np.linspace(0, arc[-1], 42), arc, fine)
     peak = roof_height(s, x)[:, None]
-    floor = s.belt - 0.22
+    floor = s.belt - CABIN_FLOOR
     angle = np.linspace(0, np.pi / 2, 14)[None]
     rise, across = np.sin(angle) ** (2 / s.squareness), np.cos(angle).clip(0) ** (2 / s.squareness)
     crown = 0.03 * across**2 * rise

@@ -4,7 +4,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from sparsegen.data.procedural.body import Body, cabin_shift, cabin_width, roof_height, top_height
+from sparsegen.data.procedural.body import (
+    CABIN_FLOOR,
+    Body,
+    cabin_shift,
+    cabin_width,
+    roof_height,
+    top_height,
+)
 from sparsegen.data.procedural.meshing import Mesh, Parts, both_sides, drape, join, ruled
 from sparsegen.data.procedural.styles import Shape
 
@@ -31,7 +38,7 @@ def side_opening(shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fine x, lower and upper height of the side windows' outline, where it is open."""
     s = shape
     x = np.linspace(s.tail, s.cowl, 300)
-    floor = s.belt - 0.22
+    floor = s.belt - CABIN_FLOOR
     low = np.maximum(top_height(s, x), s.belt) + 0.035
     crown = 0.86 if s.squareness > 5.5 else 0.83
     high = floor + crown * (roof_height(s, x) - floor)

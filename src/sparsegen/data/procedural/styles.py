@@ -222,6 +222,13 @@ class Shape:
     bed: bool  # an open load bed behind the cabin
 
 
+def _overhangs(style: str, length: float, arch: float, rng: np.random.Generator) -> np.ndarray:
+    """Metres from the bumpers to the axles, front and rear."""
+    front = {"bus": 0.24, "van": 0.175, "sports": 0.20, "minicar": 0.17}.get(style, 0.185)
+    rear = {"bus": 0.27, "sports": 0.20, "minicar": 0.15, "suv": 0.195, "hatchback": 0.175}.get(style, 0.215)
+    return np.maximum(np.array([front, rear]) * length * rng.uniform(0.93, 1.07, 2), arch + 0.16)
+
+
 def draw_shape(style: str, rng: np.random.Generator) -> Shape:
     """Draws the measures of a car of one style."""
     ranges = _RANGES[style]
@@ -232,10 +239,7 @@ def draw_shape(style: str, rng: np.random.Generator) -> Shape:
     low = style in ("sports", "coupe")
     boxy = style in ("van", "bus", "pickup", "suv")
     arch = wheel * (1.16 if boxy else 1.13) + float(rng.uniform(0, 0.02))
-    front = {"bus": 0.24, "van": 0.175, "sports": 0.20, "minicar": 0.17}.get(style, 0.185)
-    rear = {"bus": 0.27, "sports": 0.20, "minicar": 0.15, "suv": 0.195, "hatchback": 0.175}.get(style, 0.215)
-    overhang = np.array([front, rear]) * length * rng.uniform(0.93, 1.07, 2)
-    overhang = np.maximum(overhang, arch + 0.16)
+    overhang = _overhangs(style, length, arch, rng)
     three_box = style in ("sedan", "coupe", "sports")
     rear_lean = float(rng.uniform(0.01, 0.04) if boxy else rng.uniform(0.04, 0.11))
     if not three_box and style != "pickup":  # the rear window stands on the tailgate
