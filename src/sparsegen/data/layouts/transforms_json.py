@@ -78,7 +78,7 @@ def read_transforms(path: str | Path) -> Transforms:
         Ks = torch.stack([_intrinsics({**content, **frame}, width, height) for frame in frames])
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, ArithmeticError, KeyError, TypeError, AttributeError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise InputError(
             f"{path}: not a NeRF transforms file ({what}); expected frames with file_path and "
