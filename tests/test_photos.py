@@ -35,7 +35,9 @@ def box(views):
 @pytest.mark.parametrize("alpha", [True, False])
 @pytest.mark.parametrize(("azimuth", "elevation"), [(-36, 26), (90, 10), (0, 0)])
 def test_the_object_fills_the_typical_frame(tmp_path, alpha, azimuth, elevation):
-    views = photos.read_photo(save_blob(tmp_path / "a.png", alpha=alpha), 128, azimuth, elevation)
+    views = photos.frame(
+        photos.read_photo(save_blob(tmp_path / "a.png", alpha=alpha)), 128, azimuth, elevation
+    )
     left, top, right, bottom = box(views)
     span, center = photos.typical_frame(views.cameras[0, 0])
     assert max(right - left, bottom - top) == pytest.approx(128 * span, abs=1.5)
@@ -58,12 +60,12 @@ def test_typical_frame_from_the_side_is_the_projected_outline():
 
 def test_framed_pictures_are_taken_whole(tmp_path):
     path = save_blob(tmp_path / "a.png", size=(80, 80))
-    views = photos.read_photo(path, 80, framed=True)
+    views = photos.take_whole(photos.read_photo(path), 80)
     assert box(views) == (20, 10, 70, 30)
 
 
 def test_the_camera_stands_where_it_was_said(tmp_path):
-    views = photos.read_photo(save_blob(tmp_path / "a.png"), 32, azimuth=90, elevation=30)
+    views = photos.frame(photos.read_photo(save_blob(tmp_path / "a.png")), 32, azimuth=90, elevation=30)
     expected = 1.3 * torch.tensor([0.0, math.cos(math.radians(30)), 0.5])
     torch.testing.assert_close(views.cameras.centers[0, 0], expected)
 

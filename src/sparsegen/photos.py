@@ -24,28 +24,47 @@ HALF_EXTENTS = (0.426, 0.189, 0.150)
 EXPONENT = 5.65
 TAPER = 0.30
 
-# Where a picture of an unknown camera is taken to be from, in degrees: in front and to the left of an
-# object that faces +X.
+# Where a picture is taken to be from, in degrees, if nothing better is known: in front and to the left of
+# an object that faces +X.
 AZIMUTH = -36.0
 ELEVATION = 26.0
 
 
-def read_photo(
-    path: Path, size: int, azimuth: float = AZIMUTH, elevation: float = ELEVATION, framed: bool = False
-) -> Views:
-    """One object from one picture, its camera given by angles in degrees.
+def read_photo(path: Path) -> Float[Tensor, "4 h w"]:
+    """A picture with its object cut out of a plain background; an RGBA picture brings its alpha.
 
-    The object is cut out of a plain background (an RGBA picture brings its alpha) and framed as a car is
-    in the training pictures of that camera; `framed` pictures are taken whole. Raises `InputError`.
+    Raises `InputError`, also where nothing is left of the object.
     """
     rgba = cut_out(load_image(path), str(path))
-    camera = on_sphere(torch.tensor(math.radians(azimuth)), torch.tensor(math.radians(elevation)), size=size)
-    if framed:
-        image, alpha = whole(rgba, size)
-    else:
-        span, center = typical_frame(camera)
-        image, alpha = fit(rgba, size, span, center, str(path))
+    if rgba[3].max() < 0.5:
+        raise InputError(f"{path}: its alpha is empty, no object is seen; give a picture with an object")
+    return rgba
+
+
+def frame(
+    rgba: Float[Tensor, "4 h w"], size: int, azimuth: float = AZIMUTH, elevation: float = ELEVATION
+) -> Views:
+    """One object from one cut-out picture, its camera given by angles in degrees.
+
+    The object is framed as a typical one is in the training pictures of that camera. Raises `InputError`
+    if nothing of it is seen.
+    """
+    camera = _camera(size, azimuth, elevation)
+    span, center = typical_frame(camera)
+    image, alpha = fit(rgba, size, span, center)
     return Views(image[None, None], camera[None, None], alpha[None, None])
+
+
+def take_whole(
+    rgba: Float[Tensor, "4 h w"], size: int, azimuth: float = AZIMUTH, elevation: float = ELEVATION
+) -> Views:
+    """The same for a picture that is framed already: padded to a square and scaled."""
+    image, alpha = whole(rgba, size)
+    return Views(image[None, None], _camera(size, azimuth, elevation)[None, None], alpha[None, None])
+
+
+def _camera(size: int, azimuth: float, elevation: float) -> Cameras:
+    return on_sphere(torch.tensor(math.radians(azimuth)), torch.tensor(math.radians(elevation)), size=size)
 
 
 def typical_frame(camera: Cameras) -> tuple[float, tuple[float, float]]:
@@ -86,7 +105,7 @@ def read_posed_photos(paths: Sequence[Path], transforms_path: Path, size: int) -
         index = frames.get(path.name, frames.get(path.stem))
         if index is None:
             raise InputError(f"{path}: {transforms_path} has no frame of this name; add one with its camera")
-        rgba = cut_out(load_image(path), str(path))
+        rgba = read_photo(path)
         image, alpha = whole(rgba, size)
         images.append(image)
         alphas.append(alpha)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,6 +59,14 @@ class Views:
 
     def without_alphas(self) -> Views:
         return replace(self, alphas=None)
+
+
+def stack_views(objects: Sequence[Views]) -> Views:
+    """Views of several objects, with equally many views of one size, as one batch."""
+    alphas = None
+    if all(o.alphas is not None for o in objects):
+        alphas = torch.cat([o.alphas for o in objects if o.alphas is not None])
+    return Views(torch.cat([o.images for o in objects]), cat([o.cameras for o in objects]), alphas)
 
 
 def cat_views(first: Views, second: Views) -> Views:

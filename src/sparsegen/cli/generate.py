@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sparsegen.gaussians import Gaussians
     from sparsegen.generation import Pipeline
     from sparsegen.views import Views
@@ -25,8 +27,8 @@ examples:
   sparsegen generate a.png b.png --cameras transforms.json    one object from two posed pictures
   sparsegen generate --unconditional --steps 10 --samples 4   objects from noise alone
 
-An RGBA picture brings its cut-out; an opaque one needs a plain background. The camera of a single
-picture is taken to stand at --azimuth and --elevation (0, 0 is straight in front of the object).
+An RGBA picture brings its cut-out; an opaque one needs a plain background. Where a single picture was
+taken from is estimated, unless --azimuth and --elevation say it (0, 0 is straight in front).
 """
 
 _SHEET_VIEWS = 8
@@ -42,8 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--steps", type=int, default=1, metavar="N", help="steps of the flow (default: 1)")
     add("--seed", type=int, default=0, help="seed of the noise (default: 0)")
     add("--cameras", type=Path, metavar="JSON", help="transforms.json: the pictures show one object")
-    add("--azimuth", type=float, metavar="DEGREES", help="where the picture was taken from (default: -36)")
-    add("--elevation", type=float, metavar="DEGREES", help="how high (default: 26)")
+    add(
+        "--azimuth",
+        type=float,
+        metavar="DEGREES",
+        help="where a picture was taken from (default: estimated)",
+    )
+    add("--elevation", type=float, metavar="DEGREES", help="how high (default: estimated)")
     add("--framed", action="store_true", help="the picture is framed as the training pictures are")
     add("--unconditional", action="store_true", help="from noise alone, without pictures")
     add("--model", type=Path, help="model folder, or the reference's model.pth (default: shipped weights)")
@@ -111,8 +118,7 @@ def _generate(
 ) -> None:
     from sparsegen.formats.ply import save_ply
 
-    with clock("picture"):
-        views = _read(args, paths, pipeline.model.config.image_size)
+    views = _read(args, pipeline, paths, clock)
     with clock("gaussians"):
         objects = pipeline(views, steps=args.steps, seed=args.seed, samples=args.samples)
     names = [name] if args.samples == 1 else [f"{name}_{i}" for i in range(args.samples)]
@@ -128,19 +134,36 @@ def _generate(
     print(f"  {clock}")
 
 
-def _read(args: argparse.Namespace, paths: list[Path], size: int) -> Views | None:
+def _read(args: argparse.Namespace, pipeline: Pipeline, paths: list[Path], clock: _Clock) -> Views | None:
     from sparsegen import photos
 
+    size = pipeline.model.config.image_size
     if not paths:
         return None
-    if args.cameras:
-        return photos.read_posed_photos(paths, args.cameras, size)
-    azimuth = photos.AZIMUTH if args.azimuth is None else args.azimuth
-    elevation = photos.ELEVATION if args.elevation is None else args.elevation
-    views = photos.read_photo(paths[0], size, azimuth, elevation, args.framed)
-    if args.azimuth is None and args.elevation is None:
-        print(f"{paths[0]}: camera assumed at azimuth {azimuth:g}, elevation {elevation:g}; see --azimuth")
-    return views
+    with clock("picture"):
+        if args.cameras:
+            return photos.read_posed_photos(paths, args.cameras, size)
+        rgba = photos.read_photo(paths[0])
+    with clock("camera"):
+        azimuth, elevation = _camera(args, pipeline, paths[0], rgba)
+    return (photos.take_whole if args.framed else photos.frame)(rgba, size, azimuth, elevation)
+
+
+def _camera(args: argparse.Namespace, pipeline: Pipeline, path: Path, rgba: Tensor) -> tuple[float, float]:
+    """Azimuth and elevation in degrees: said, or estimated and told."""
+    from sparsegen import photos
+    from sparsegen.pose import estimate_camera
+
+    if args.azimuth is not None or args.elevation is not None or args.framed:
+        azimuth = photos.AZIMUTH if args.azimuth is None else args.azimuth
+        return azimuth, photos.ELEVATION if args.elevation is None else args.elevation
+    best, *others = estimate_camera(pipeline, rgba)
+    alternatives = ", ".join(f"{other.azimuth:g}" for other in others[:2])
+    print(
+        f"{path}: taken from azimuth {best.azimuth:g}, elevation {best.elevation:g}, it seems "
+        f"(else azimuth {alternatives}); --azimuth and --elevation override"
+    )
+    return best.azimuth, best.elevation
 
 
 def _write_turntable(args: argparse.Namespace, gaussians: Gaussians, path: Path) -> None:
