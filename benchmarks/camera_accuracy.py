@@ -28,13 +28,12 @@ def main() -> None:
     pipeline, viewsets = Pipeline.from_pretrained(args.model), load_packed(args.data)
     rows = []
     for view in args.views:
+        x, y, z = viewsets.cameras.centers[0, view].tolist()  # the test spiral is the same for all
+        azimuth, elevation = math.degrees(math.atan2(y, x)), math.degrees(math.atan2(z, math.hypot(x, y)))
         errors, heights = [], []
         for index in tqdm(range(args.objects), leave=False):
             rgba = torch.from_numpy(viewsets.images[index, view].copy()).permute(2, 0, 1) / 255
-            x, y, z = viewsets.cameras.centers[index, view].tolist()
             best = estimate_camera(pipeline, rgba)[0]
-            azimuth = math.degrees(math.atan2(y, x))
-            elevation = math.degrees(math.atan2(z, math.hypot(x, y)))
             errors.append(abs((best.azimuth - azimuth + 180) % 360 - 180))
             heights.append(abs(best.elevation - elevation))
         near = np.mean(np.array(errors) < 30)
