@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sparsegen.cameras import on_sphere
 from sparsegen.cli.main import main
@@ -56,7 +57,9 @@ def test_a_run_leaves_weights_that_load(pack, capsys):
         torch.testing.assert_close(model.state_dict()[name], value, atol=1e-3, rtol=1e-3)  # half precision
     config = json.loads((run / "weights" / "config.json").read_text())
     assert config["training"]["samples"] == config["training"]["step"] * 2
-    assert list((run / "tensorboard").glob("events.*"))
+    board = EventAccumulator(str(run / "tensorboard")).Reload()
+    assert [event.step for event in board.Scalars("train/loss")] == [1, 2, 3, 4]
+    assert [event.step for event in board.Scalars("validation/gap")] == [4]
 
     # The same command goes on where it ended; weights can be exported again and started from.
     assert main(arguments(pack, "max_steps=6", "name=a")) == 0
@@ -68,7 +71,8 @@ def test_a_run_leaves_weights_that_load(pack, capsys):
     assert main(arguments(pack, "max_steps=1", "name=b", f"init={out}")) == 0
 
 
-def test_ctrl_c_leaves_a_whole_checkpoint(pack):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_ended_run_leaves_a_whole_checkpoint(pack, number, status):
     program = "from sparsegen.cli.main import main; raise SystemExit(main())"
     command = [sys.executable, "-c", program, *arguments(pack, "max_time=10m", "name=long")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -76,15 +80,50 @@ def test_ctrl_c_leaves_a_whole_checkpoint(pack):
     log = run / "log.jsonl"
     while process.poll() is None and not (log.exists() and log.read_text().count("\n") >= 2):
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate()
-    assert process.returncode == 130, errors
+    assert process.returncode == status, errors
     assert "Traceback" not in errors
-    assert errors.splitlines()[-1].startswith("SIGINT at step")
+    assert errors.splitlines()[-1].startswith(f"{number.name} at step")
     latest = CheckpointFolder(run / "checkpoints").latest()
     assert latest is not None
     assert load_checkpoint(latest)["step"] >= 2
-    assert [p for p in run.rglob("*") if "tmp" in p.name] == []
+    assert unfinished(run) == []
+
+
+# A limit on the size of files stands for a disk that fills up: 60 kB are less than a checkpoint.
+FULL_DISK = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+from sparsegen.cli.main import main
+raise SystemExit(main())
+"""
+
+
+def test_a_full_disk_is_one_line(pack):
+    command = [sys.executable, "-c", FULL_DISK, *arguments(pack, "max_steps=2", "name=full")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    run = pack.parent / "runs" / "full"
+    assert done.stderr.splitlines()[-1].startswith(f"sparsegen: {run}")
+    assert "cannot be written (File too large)" in done.stderr.splitlines()[-1]
+    assert list(run.rglob("*.pt")) == []
+    assert unfinished(run) == []
+
+
+def test_a_run_folder_that_cannot_be_made_is_one_line(pack, capsys):
+    (pack.parent / "runs").write_text("a file where the folder of runs should be")
+    assert main(arguments(pack, "max_steps=1")) == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert "a part of the path is a file" in errors
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """Temporary files of outputs that never became whole."""
+    return [path for path in folder.rglob("*") if ".part" in path.name]
 
 
 @pytest.mark.parametrize(

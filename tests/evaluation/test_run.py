@@ -129,7 +129,7 @@ def test_two_input_views(folder: Path, tmp_path: Path) -> None:
         (["--steps=0"], "--steps must be at least 1, got 0"),
         (["--lpips-weights=vgg.pth"], "weights missing, put vgg16-397923af.pth at vgg.pth"),
         (["--device=abacus"], "device 'abacus' cannot be used here"),
-        (["-o={folder}/test.pack/report"], "choose another output folder"),
+        (["-o={folder}/test.pack/report"], "choose another path"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -15,6 +15,7 @@ from sparsegen.evaluation.lpips import lpips_vgg
 from sparsegen.evaluation.predictors import Generated, Predictor
 from sparsegen.evaluation.protocols import Protocol, for_views
 from sparsegen.evaluation.scores import PictureMetric, evaluate
+from sparsegen.formats.files import make_folder
 from sparsegen.generation import Pipeline
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Contestant:
 
 def run(settings: Settings) -> report.Report:
     """Score everything that was asked for and write the report to `settings.output`."""
-    _make_folder(settings.output)
+    make_folder(settings.output)
     viewsets = first_objects(load_viewsets(settings.data), settings.objects)
     protocol = for_views(viewsets.cameras.batch_shape[1], settings.inputs)
     protocol.check(viewsets.cameras.batch_shape[1], str(settings.data))
@@ -112,14 +113,6 @@ def first_objects(viewsets: Viewsets, count: int | None) -> Viewsets:
         cameras=viewsets.cameras[chosen],
         names=viewsets.names[chosen],
     )
-
-
-def _make_folder(path: Path) -> None:
-    """Make the output folder first: nobody waits for scores that cannot be written."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be made ({error.strerror}); choose another output folder") from None
 
 
 def _perceptual_metrics(settings: Settings) -> tuple[dict[str, PictureMetric], list[str]]:

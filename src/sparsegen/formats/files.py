@@ -67,6 +67,23 @@ def write_bytes(final: str | Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def make_folder(path: str | Path) -> Path:
+    """Make an output folder before the work: nobody waits for what cannot be written. Else `InputError`."""
+    path = Path(path)
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextmanager
+def writing(final: str | Path) -> Iterator[None]:
+    """An `OSError` (full disk, unwritable folder) in the block becomes an `InputError` that names `final`."""
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(Path(final), error) from error
+
+
 def check_readable(path: str | Path) -> Path:
     """`path` if it is a file with something in it that can be read.
 

@@ -25,9 +25,8 @@ class CheckpointFolder:
     def save(self, state: Mapping[str, Any], step: int) -> Path:
         """Write a checkpoint, then remove the oldest beyond `keep`."""
         path = self.folder / f"step_{step:08d}.pt"
-        # Through a Python file: a full disk is then an OSError, not an error of PyTorch's own.
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            torch.save(dict(state), file)
+        with atomic_path(path) as temporary:
+            _write(state, temporary)
         for old in self._steps()[: -self.keep]:
             old.unlink(missing_ok=True)
         return path
@@ -52,6 +51,17 @@ class CheckpointFolder:
 
     def _steps(self) -> list[Path]:
         return sorted(self.folder.glob("step_????????.pt"))
+
+
+def _write(state: Mapping[str, Any], path: Path) -> None:
+    # Through a Python file, so that a full disk is an OSError, if behind an error of PyTorch's own.
+    try:
+        with path.open("wb") as file:
+            torch.save(dict(state), file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

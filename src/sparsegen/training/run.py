@@ -6,8 +6,10 @@ from pathlib import Path
 
 import torch
 
-from sparsegen.data.packed import Viewsets, load_packed
+from sparsegen.data.loading import load_viewsets
+from sparsegen.data.packed import Viewsets
 from sparsegen.errors import InputError
+from sparsegen.formats.files import make_folder, writing
 from sparsegen.models import SparseGen
 from sparsegen.models.pretrained import load_pretrained, load_state, save_pretrained
 from sparsegen.training.anchors import hull_anchors
@@ -30,9 +32,10 @@ def train(config: TrainConfig) -> str:
         raise InputError(
             f"{folder}: holds a run already; choose another name= or continue it with resume=true"
         )
+    make_folder(folder)
     fabric = build_fabric(config.device, config.precision)
-    train_set = load_packed(config.data.train)
-    val_set = None if config.data.val is None else load_packed(config.data.val)
+    train_set = load_viewsets(config.data.train)
+    val_set = None if config.data.val is None else load_viewsets(config.data.val)
     for source, viewsets in ((config.data.train, train_set), (config.data.val, val_set)):
         if viewsets is not None:
             _check_size(str(source), viewsets, config.model.image_size)
@@ -47,7 +50,8 @@ def train(config: TrainConfig) -> str:
         "%s: %.1fM parameters, %d objects of %d views, %s, %s",
         folder, count / 1e6, *train_set.images.shape[:2], fabric.device, fabric._precision.precision,
     )  # fmt: skip
-    ended = trainer.fit()
+    with writing(folder):  # log lines and TensorBoard's events
+        ended = trainer.fit()
     if ended == "finished":
         logger.info("weights: %s", export_weights(folder))
     return ended
