@@ -72,10 +72,10 @@ def decode(data: bytes, name: str) -> Gaussians:
     elements = _read_header(data, name)
     chunks = _table(data, elements, "chunk", (*_MEAN_BOUNDS, *_SCALE_BOUNDS), name)
     vertices = _table(data, elements, "vertex", _PACKED, name)
-    if len(vertices) == 0 or len(chunks) * _CHUNK < len(vertices):
+    if len(chunks) * _CHUNK < len(vertices):
         raise InputError(
-            f"{name}: {len(vertices):,} Gaussians in {len(chunks):,} chunks, expected 1 to {_CHUNK} in "
-            "each; write it again"
+            f"{name}: {len(vertices):,} Gaussians in {len(chunks):,} chunks, expected at most "
+            f"{_CHUNK} in each; write it again"
         )
     if "sh" in elements:
         logger.info("%s: view-dependent color (spherical harmonics) is left out", name)
@@ -182,7 +182,9 @@ def _read_header(data: bytes, name: str) -> dict[str, _Element]:
     elements: dict[str, _Element] = {}
     for words in lines[1:]:
         match words:
-            case ["element", element, count] if element not in elements and count.isdecimal():
+            case ["element", element, count] if (
+                element not in elements and count.isdecimal() and len(count) < 16
+            ):
                 elements[element] = _Element(0, int(count), [])
             case ["property", kind, name_] if elements and kind in _TYPES:
                 list(elements.values())[-1].properties.append((name_, _TYPES[kind]))
@@ -202,7 +204,7 @@ def _table(
 ) -> np.ndarray:
     element = elements.get(element_name)
     names = [n for n, _ in element.properties] if element else []
-    if element is None or not set(needed) <= set(names) or len(set(names)) < len(names):
+    if not element or not element.count or not set(needed) <= set(names) or len(set(names)) < len(names):
         raise _not_whole(name)
     dtype = np.dtype(element.properties)
     if any(np.dtype(kind).kind != "u" for n, kind in element.properties if n in _PACKED):

@@ -35,7 +35,18 @@ _POINTS, _ARRAY_BUFFER = 0, 34962
 _FLOAT, _UNSIGNED_BYTE = 5126, 5121
 _COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
-_MAX_DEPTH = 64
+_MAX_COUNT = 10_000_000
+# What a document with anything missing, or of a wrong type, may lead to.
+_MISTAKES = (
+    struct.error,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    OSError,
+)
 
 
 def is_gltf(head: bytes) -> bool:
@@ -66,32 +77,16 @@ def decode(data: bytes, name: str) -> Gaussians:
     another color space, uneven scaling.
     """
     try:
-        document, binary = _parse(data, name)
-        buffers = [_buffer(b, binary, name) for b in document.get("buffers", [])]
-        parts = [
-            _moved(_primitive(primitive, document, buffers, name), matrix, name)
-            for mesh, matrix in _instances(document)
-            for primitive in mesh["primitives"]
-            if EXTENSION in primitive.get("extensions", {})
-        ]
+        with np.errstate(all="ignore"):  # what is not finite is reported by whoever asked for the file
+            parts = _parts(data, name)
     except InputError:
         raise
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-        OSError,
-    ):
-        # Whatever is missing or of a wrong type in a document that anyone may have written.
+    except _MISTAKES:
         raise InputError(f"{name}: cut short or damaged, not a whole glTF file; write it again") from None
     if not parts:
         raise InputError(f"{name}: holds no Gaussians ({EXTENSION}); give a glTF file of 3D Gaussians")
-    tensors = ("means", "quats", "scales", "opacities", "colors")
-    return Gaussians(*(torch.cat([getattr(part, t) for part in parts]) for t in tensors))
+    names = ("means", "quats", "scales", "opacities", "colors")
+    return Gaussians(**{n: torch.cat([getattr(part, n) for part in parts]) for n in names}, expansion=1)
 
 
 def _document(gaussians: Gaussians) -> tuple[dict[str, Any], bytes]:
@@ -139,6 +134,24 @@ def _document(gaussians: Gaussians) -> tuple[dict[str, Any], bytes]:
     return document, buffer
 
 
+def _parts(data: bytes, name: str) -> list[Gaussians]:
+    document, binary = _parse(data, name)
+    buffers = [_buffer(b, binary, name) for b in document.get("buffers", [])]
+    # One mesh may stand in many places: a small file must not become a huge object.
+    room = min(_MAX_COUNT, sum(map(len, buffers)))
+    parts = []
+    for mesh, matrix in _instances(document):
+        for primitive in mesh["primitives"]:
+            if EXTENSION not in primitive.get("extensions", {}):
+                continue
+            part = _primitive(primitive, document, buffers, name)
+            room -= part.count
+            if room < 0:
+                raise InputError(f"{name}: more Gaussians than its size can hold; write it again")
+            parts.append(_moved(part, matrix, name))
+    return parts
+
+
 def _parse(data: bytes, name: str) -> tuple[dict[str, Any], bytes | None]:
     """The JSON document, and the binary chunk where there is one."""
     if not data.startswith(b"glTF"):
@@ -177,21 +190,18 @@ def _buffer(buffer: dict[str, Any], binary: bytes | None, name: str) -> bytes:
 
 def _instances(document: dict[str, Any]) -> list[tuple[dict[str, Any], np.ndarray]]:
     """The meshes of the default scene, each with the 4 x 4 transform of its node."""
-    nodes = document["nodes"]
-    found = []
-
-    def visit(index: int, parent: np.ndarray, depth: int) -> None:
-        if depth > _MAX_DEPTH or len(found) > len(nodes):
-            raise ValueError("nodes in a circle")
-        node = nodes[index]
+    found, seen = [], set()
+    waiting = [(i, np.eye(4)) for i in document["scenes"][document.get("scene", 0)]["nodes"]]
+    while waiting:
+        index, parent = waiting.pop(0)
+        if index in seen:
+            raise ValueError("nodes that are no tree")
+        seen.add(index)
+        node = document["nodes"][index]
         matrix = parent @ _node_matrix(node)
         if "mesh" in node:
             found.append((document["meshes"][node["mesh"]], matrix))
-        for child in node.get("children", []):
-            visit(child, matrix, depth + 1)
-
-    for root in document["scenes"][document.get("scene", 0)]["nodes"]:
-        visit(root, np.eye(4), 0)
+        waiting += [(child, matrix) for child in node.get("children", [])]
     return found
 
 
@@ -246,13 +256,16 @@ def _accessor(document: dict[str, Any], buffers: list[bytes], index: int, width:
         raise ValueError("not what the extension asks for")
     data = buffers[view["buffer"]]
     dtype = np.dtype(_COMPONENTS[accessor["componentType"]])
-    start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
+    inside, within = accessor.get("byteOffset", 0), view.get("byteOffset", 0)
     stride = view.get("byteStride", width * dtype.itemsize)
     count = accessor["count"]
-    end = start + (count - 1) * stride + width * dtype.itemsize
-    if min(start, count - 1) < 0 or stride < width * dtype.itemsize or end > len(data):
+    end = inside + (count - 1) * stride + width * dtype.itemsize
+    if min(inside, within, count - 1) < 0 or stride < width * dtype.itemsize:
+        raise ValueError("negative sizes")
+    if end > view["byteLength"] or within + view["byteLength"] > len(data):
         raise ValueError("cut short")
-    values = np.ndarray((count, width), dtype, data, start, (stride, dtype.itemsize)).astype(np.float32)
+    strides = (stride, dtype.itemsize)
+    values = np.ndarray((count, width), dtype, data, within + inside, strides).astype(np.float32)
     if accessor.get("normalized") and dtype.kind != "f":
         values = np.maximum(values / np.iinfo(dtype).max, -1)
     return torch.from_numpy(values)

@@ -43,9 +43,11 @@ _FRACTIONAL_BITS = 16
 _COLOR_SCALE = 0.15  # stored = 0.5 + 0.15 f_dc, which leaves room around [0, 1]
 _SQRT_HALF = 0.5**0.5
 
-# What a file may ask for: so many Gaussians, and no more than its size can hold by any compression.
+# What a file may ask for: so many Gaussians, and no more than its size can hold by sane compression, so
+# that a small file never takes much memory.
 _MAX_COUNT = 10_000_000
-_MAX_RATIO = 1024
+_MAX_RATIO = 64
+_ALWAYS_ALLOWED = 100_000
 
 
 def is_spz(head: bytes) -> bool:
@@ -60,7 +62,9 @@ def encode(gaussians: Gaussians, version: int = 3) -> bytes:
     or if a mean is too far out for 24 bits.
     """
     if version not in WRITTEN_VERSIONS:
-        raise InputError(f"spz version {version}: expected {' or '.join(map(str, WRITTEN_VERSIONS))}")
+        raise InputError(
+            f".spz version {version} is not written here: expected {' or '.join(map(str, WRITTEN_VERSIONS))}"
+        )
     bits = _fractional_bits(gaussians.means)
     parts = [
         _fixed24(gaussians.means, bits),
@@ -124,10 +128,10 @@ def _read_header(data: bytes, file_size: int, versions: tuple[int, ...], name: s
     if magic != _MAGIC:
         raise InputError(f"{name}: not a .spz file, it does not begin with NGSP; give a file of Gaussians")
     if version not in versions:
-        raise InputError(f"{name}: spz version {version} here, expected {versions}; write it anew as 3 or 4")
+        raise InputError(f"{name}: .spz version {version} is not read here; write it again as version 3 or 4")
     if count == 0:
         raise InputError(f"{name}: holds no Gaussians; write it again")
-    if count > _MAX_COUNT or 9 * count > _MAX_RATIO * file_size:
+    if count > min(_MAX_COUNT, _MAX_RATIO * file_size // 20 + _ALWAYS_ALLOWED):
         raise InputError(
             f"{name}: promises {count:,} Gaussians, more than the file can hold; fetch or write it again"
         )
