@@ -1,0 +1,55 @@
+"""`sparsegen convert` from every format to every other."""
+
+from itertools import product
+
+import pytest
+
+from gaussian_samples import assert_close, matched, recorded
+from sparsegen.cli.convert import _UPS
+from sparsegen.cli.main import main
+from sparsegen.formats.axes import UPS
+from sparsegen.formats.gaussian_files import FORMATS, load_gaussians, save_gaussians
+
+SUFFIXES = [f.suffix for f in FORMATS]
+# Two quantizations after each other, the coarsest of each kind.
+TWICE = {"means": 1.2e-3, "angle": 3e-2, "log_scales": 0.04, "opacities": 4e-3, "colors": 6e-3}
+
+
+@pytest.mark.parametrize(("first", "second"), [*product(SUFFIXES, SUFFIXES)])
+def test_every_pair_of_formats(tmp_path, capsys, first, second):
+    gaussians = recorded()
+    save_gaussians(tmp_path / f"a{first}", gaussians)
+    assert main(["convert", str(tmp_path / f"a{first}"), str(tmp_path / f"b{second}")]) == 0
+    assert "128 Gaussians" in capsys.readouterr().out
+    assert_close(matched(load_gaussians(tmp_path / f"b{second}"), gaussians), gaussians, **TWICE)
+
+
+def test_axes_and_versions_can_be_asked_for(tmp_path):
+    gaussians = recorded()
+    save_gaussians(tmp_path / "scan.ply", gaussians, up="-y")
+    options = ["--from-up=-y", "--to-up", "z", "--spz-version", "4"]
+    assert main(["convert", str(tmp_path / "scan.ply"), str(tmp_path / "b.spz"), *options]) == 0
+    assert (tmp_path / "b.spz").read_bytes()[:5] == b"NGSP\x04"
+    assert_close(load_gaussians(tmp_path / "b.spz", up="z"), gaussians, **TWICE)
+    assert _UPS == UPS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["none.ply", "b.glb"], "none.ply: no such file"),
+        (["a.ply", "b.obj"], "b.obj: no Gaussian format by that name"),
+        (["a.ply", "b.spz", "--spz-version", "2"], "invalid choice: 2"),
+        (["a.ply", "b.spz", "--to-up", "x"], "invalid choice: 'x'"),
+        (["broken.spz", "b.ply"], "broken.spz: "),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    save_gaussians("a.ply", recorded())
+    (tmp_path / "broken.spz").write_bytes(b"NGSP" + bytes(30))
+    assert main(["convert", *arguments]) == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert message.count("\n") == 1
+    assert not list(tmp_path.glob("b.*"))
