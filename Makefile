@@ -1,13 +1,14 @@
 # make demo   set everything up and turn a shipped picture into a 3D object
 # make test   set everything up and run all tests
 # make lint   ruff and pyright
+# make judge-formats   let splat-transform, from npm, read and write every Gaussian format
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # PyTorch is pinned and installed first, so that the CPU build is taken where it is on offer.
 TORCH := torch==2.13.0
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint judge-formats clean
 
 demo: $(VENV)/.base
 	$(BIN)/sparsegen generate examples/car.png -o outputs/demo
@@ -19,6 +20,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+judge-formats: $(VENV)/.dev
+	npm install --no-save --no-audit --no-fund --ignore-scripts @playcanvas/splat-transform@3.7.0
+	$(BIN)/python -m pytest tests/formats/test_formats_judged.py
 
 clean:
 	rm -rf $(VENV) outputs
