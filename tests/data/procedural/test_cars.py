@@ -104,23 +104,38 @@ def test_windows_lie_on_the_cabin(cars):
         assert distance.mean() < 0.02
 
 
+def seen_from_behind(scene: trimesh.Scene) -> float:
+    """Share of the rays onto a car, from four sides, that first meet the back of a triangle."""
+    grid = np.linspace(-0.5, 0.5, 40)
+    corners = triangles(scene)
+    bad = hit = 0
+    for azimuth, elevation in ((25, 20), (160, 8), (90, 3), (200, 40)):
+        a, e = np.deg2rad([azimuth, elevation])
+        out = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
+        right = np.array([-np.sin(a), np.cos(a), 0.0])
+        up = np.cross(out, right)
+        u, v = (w.reshape(-1, 1) * np.linalg.norm(scene.extents) for w in np.meshgrid(grid, grid))
+        origins = scene.bounds.mean(0) + 20 * out + u * right + v * up
+        rays = np.broadcast_to(-out, origins.shape).copy()
+        _, front = _first_hits(origins, rays, corners)
+        _, back = _first_hits(origins, rays, np.ascontiguousarray(corners[:, ::-1]))
+        bad += int((back < front - 1e-3).sum())
+        hit += int(np.isfinite(np.minimum(front, back)).sum())
+    return bad / hit
+
+
 def test_surfaces_face_outwards_and_leave_no_hole(cars):
-    """What a ray from outside meets first is the front of a triangle, not the back of one."""
-    grid = np.linspace(-0.5, 0.5, 22)
-    for style, scene in cars[::3]:
-        corners = triangles(scene)
-        for azimuth, elevation in ((25, 20), (160, 8), (90, 3), (200, 40)):
-            a, e = np.deg2rad([azimuth, elevation])
-            out = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
-            right = np.array([-np.sin(a), np.cos(a), 0.0])
-            up = np.cross(out, right)
-            u, v = (w.reshape(-1, 1) * np.linalg.norm(scene.extents) for w in np.meshgrid(grid, grid))
-            origins = scene.bounds.mean(0) + 20 * out + u * right + v * up
-            rays = np.broadcast_to(-out, origins.shape).copy()
-            front, near = _first_hits(origins, rays, corners)
-            _, back = _first_hits(origins, rays, np.ascontiguousarray(corners[:, ::-1]))
-            seen_from_behind = (back < near - 1e-3).sum()
-            assert seen_from_behind <= 0.015 * (front >= 0).sum(), (style, azimuth, seen_from_behind)
+    """Only the rims of patches that stand a few millimetres above the paint show their back."""
+    shares = [seen_from_behind(scene) for _, scene in cars[::3]]
+    assert np.mean(shares) < 0.006
+    assert max(shares) < 0.012
+
+
+@pytest.mark.parametrize("lost", ["cabin", "paint"])
+def test_a_lost_part_leaves_a_hole(lost):
+    scene = make_car(5, "van")
+    scene.delete_geometry([lost])
+    assert seen_from_behind(scene) > 0.03
 
 
 def test_same_seed_same_bytes_and_other_seeds_differ():

@@ -136,7 +136,7 @@ def split_creases(mesh: Mesh, degrees: float = 38.0) -> Mesh:
     return Mesh(mesh.vertices[start.reshape(-1)[first]], faces.reshape(count, 3))
 
 
-@njit(cache=True)
+@njit
 def _first_hits(origins, directions, corners):  # pragma: no cover - compiled
     """Nearest hit (Moeller and Trumbore 1997) of each ray: triangle index or -1, and distance."""
     hit = np.full(len(origins), -1, np.int64)
