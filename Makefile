@@ -22,7 +22,7 @@ lint: $(VENV)/.dev
 	$(BIN)/pyright
 
 judge-formats: $(VENV)/.dev
-	npm install --no-save --no-audit --no-fund --ignore-scripts @playcanvas/splat-transform@3.7.0
+	npm install --prefix . --no-save --no-audit --no-fund --ignore-scripts @playcanvas/splat-transform@3.7.0
 	$(BIN)/python -m pytest tests/formats/test_formats_judged.py
 
 clean:
