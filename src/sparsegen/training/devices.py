@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -16,9 +16,10 @@ from sparsegen.views import Views
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.precision import Precision
 
 _FIELDS = ("means", "quats", "scales", "opacities", "colors")
-_PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+_PRECISIONS = ("float32", "bfloat16")
 
 
 def build_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
@@ -34,9 +35,22 @@ def build_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
     cuda = torch.cuda.is_available() if device == "auto" else device == "cuda"
     if precision == "auto":
         precision = "bfloat16" if cuda or torch.cpu._is_avx512_bf16_supported() else "float32"
-    fabric = Fabric(accelerator="cuda" if cuda else "cpu", devices=1, precision=_PRECISIONS[precision])  # type: ignore[arg-type]
+    kind = "cuda" if cuda else "cpu"
+    plugin = _autocast(kind) if precision == "bfloat16" else None
+    fabric = Fabric(accelerator=kind, devices=1, plugins=plugin)
     fabric.launch()
     return fabric
+
+
+def _autocast(kind: str) -> Precision:
+    """Matrix products in bfloat16, and nothing else."""
+    from lightning_fabric.plugins.precision import MixedPrecision
+
+    class Autocast(MixedPrecision):
+        def convert_input(self, data: Any) -> Any:
+            return data  # a camera rounded to bfloat16 looks past the object
+
+    return Autocast("bf16-mixed", kind)
 
 
 class TensorModel(nn.Module):
