@@ -1,6 +1,7 @@
 # make demo   set everything up and turn a shipped picture into a 3D object
 # make test   set everything up and run all tests
 # make lint   ruff and pyright
+# make scores render held-out cars and score the shipped weights on them
 # make judge-formats   let splat-transform, from npm, read and write every Gaussian format
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 # PyTorch is pinned and installed first, so that the CPU build is taken where it is on offer.
 TORCH := torch==2.13.0
 
-.PHONY: demo test lint judge-formats clean
+.PHONY: demo test lint scores judge-formats clean
 
 demo: $(VENV)/.base
 	$(BIN)/sparsegen generate examples/car.png -o outputs/demo
@@ -24,6 +25,15 @@ lint: $(VENV)/.dev
 judge-formats: $(VENV)/.dev
 	npm install --prefix . --no-save --no-audit --no-fund --ignore-scripts @playcanvas/splat-transform@3.7.0
 	$(BIN)/python -m pytest tests/formats/test_formats_judged.py
+
+scores: outputs/cars_test.pack outputs/cars_gallery.pack
+	$(BIN)/sparsegen eval --data outputs/cars_test.pack --gallery outputs/cars_gallery.pack -o outputs/scores
+
+outputs/cars_test.pack: | $(VENV)/.dev
+	$(BIN)/sparsegen data cars $@ -n 50 --split test --pack
+
+outputs/cars_gallery.pack: | $(VENV)/.dev
+	$(BIN)/sparsegen data cars $@ -n 200 --split train --spiral --pack
 
 clean:
 	rm -rf $(VENV) outputs
