@@ -2,7 +2,7 @@
 
 An object generated under a wrong camera does not look like the photo from that camera. So: generate
 under many cameras, render each object from its own camera, and keep the camera whose rendering agrees
-best with the photo, first on a coarse grid of angles, then on a finer one around the best.
+best with the photo, first on a coarse grid of angles, then on finer ones around the best.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sparsegen.views import stack_views
 # Degrees. The grid's heights are those of people and of pictures in catalogues.
 COARSE_AZIMUTHS = tuple(22.5 * i for i in range(-8, 8))
 COARSE_ELEVATIONS = (12.0, 28.0, 48.0)
-FINE_STEPS = (-8.0, 0.0, 8.0)
+FINE_STEPS = (8.0, 4.0)
 # How much a wrong outline counts beside wrong colors.
 ALPHA_WEIGHT = 0.5
 # Alternatives are reported if they lie this far apart, in degrees of azimuth.
@@ -43,9 +43,10 @@ def estimate_camera(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[Ca
     grid = [(azimuth, elevation) for elevation in COARSE_ELEVATIONS for azimuth in COARSE_AZIMUTHS]
     coarse = sorted(_try(pipeline, rgba, grid), key=lambda e: e.error)
     best = coarse[0]
-    steps = [(a, e) for a in FINE_STEPS for e in FINE_STEPS if (a, e) != (0, 0)]
-    around = [(best.azimuth + a, best.elevation + e) for a, e in steps]
-    best = min([best, *_try(pipeline, rgba, around)], key=lambda e: e.error)
+    for step in FINE_STEPS:
+        moves = [(a, e) for a in (-step, 0, step) for e in (-step, 0, step) if (a, e) != (0, 0)]
+        around = [(best.azimuth + a, best.elevation + e) for a, e in moves]
+        best = min([best, *_try(pipeline, rgba, around)], key=lambda e: e.error)
     kept = [best]
     for estimate in coarse:
         if all(_apart(estimate.azimuth, other.azimuth) >= _APART for other in kept):
