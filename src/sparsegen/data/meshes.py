@@ -81,7 +81,8 @@ def load_scene(path: str | Path, up: str = "auto") -> trimesh.Scene:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the readers warn of oddities that they then handle
-            scene = trimesh.load_scene(path)
+            # Unprocessed: joining vertices by position would mix the colours on both sides of a border.
+            scene = trimesh.load_scene(path, process=False)
     except Exception as error:  # a damaged file can make the readers raise almost anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: cannot be read as a mesh ({reason}); export it again") from None

@@ -212,8 +212,8 @@ def _sensor(camera: Cameras, window: tuple[int, int, int, int], samples: int) ->
             "type": "perspective",
             "fov": math.degrees(2 * math.atan(camera.width / (2 * K[0, 0]))),
             "fov_axis": "x",
-            "principal_point_offset_x": K[0, 2] / camera.width - 0.5,
-            "principal_point_offset_y": K[1, 2] / camera.height - 0.5,
+            "principal_point_offset_x": 0.5 - K[0, 2] / camera.width,
+            "principal_point_offset_y": 0.5 - K[1, 2] / camera.height,
             "near_clip": NEAR,
             "far_clip": 1e3,
             "to_world": mi.ScalarTransform4f(to_world),
@@ -244,7 +244,8 @@ def _shape(part: Surface, keep: Int[ndarray, "f"]) -> Any:
     parameters["vertex_normals"] = np.ravel(part.normals)
     parameters["faces"] = np.ravel(faces)
     if part.uv is not None:
-        parameters["vertex_texcoords"] = np.ravel(part.uv)
+        # To Mitsuba, v = 0 is the first row of a bitmap.
+        parameters["vertex_texcoords"] = np.ravel(part.uv * [1, -1] + [0, 1]).astype(np.float32)
     parameters.update()
     return mesh
 

@@ -23,7 +23,8 @@ UNPAINTED = 0.4  # linear grey of a mesh without any colour
 class Surface:
     """Triangles that share one texture, or have none.
 
-    `colors` are linear and multiply the texture (also linear); `opacity` is one number a face.
+    The texture is linear, its rows from top (v = 1) to bottom; `colors` are linear and count where there
+    is none; `opacity` is one number a face.
     """
 
     vertices: Float[ndarray, "n 3"]
@@ -44,19 +45,22 @@ def surfaces(scene: trimesh.Scene, texture_size: int = 512) -> list[Surface]:
     """
     import trimesh
 
-    groups: dict[int | None, list[Surface]] = defaultdict(list)
-    textures: dict[int, Float[ndarray, "h w 3"]] = {}
+    groups: dict[tuple[float, ...], list[Surface]] = defaultdict(list)
+    textures: dict[tuple[float, ...], Float[ndarray, "h w 3"]] = {}
     for node in scene.graph.nodes_geometry:
         transform, name = scene.graph[node]
         mesh = scene.geometry[name]
         if not isinstance(mesh, trimesh.Trimesh) or not len(mesh.faces):
             continue
         image = _base_image(mesh)
-        key = None if image is None else id(image)
-        if image is not None and key is not None and key not in textures:
-            textures[key] = _linear_texture(image, texture_size)
+        key: tuple[float, ...] = ()
+        if image is not None:
+            tint = _material_color(mesh.visual.material)[:3]
+            key = (id(image), *tint.tolist())
+            if key not in textures:
+                textures[key] = _linear_texture(image, texture_size) * tint.astype(np.float32)
         groups[key].append(_surface(mesh, np.asarray(transform), image))
-    return [_merge(parts, None if key is None else textures[key]) for key, parts in groups.items()]
+    return [_merge(parts, textures.get(key)) for key, parts in groups.items()]
 
 
 def srgb_to_linear(values: ndarray) -> Float[ndarray, "..."]:
