@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from sparsegen.evaluation.protocols import Protocol, for_views
 from sparsegen.evaluation.scores import PictureMetric, evaluate
 from sparsegen.formats.files import make_folder
 from sparsegen.generation import Pipeline
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
