@@ -64,8 +64,8 @@ def test_ssim_of_equal_pictures_is_perfect_and_strides_agree():
 
 
 def test_ssim_gradient_by_finite_differences():
-    images = pictures(3, 14, 13).double().requires_grad_()
-    targets = pictures(3, 14, 13, seed=1).double()
+    images = pictures(1, 13, 12).double().requires_grad_()
+    targets = pictures(1, 13, 12, seed=1).double()
     assert torch.autograd.gradcheck(lambda x: ssim_loss(x, targets, stride=2), images)
 
 

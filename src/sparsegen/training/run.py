@@ -48,7 +48,7 @@ def train(config: TrainConfig) -> str:
     count = sum(p.numel() for p in model.parameters())
     logger.info(
         "%s: %.1fM parameters, %d objects of %d views, %s, %s",
-        folder, count / 1e6, *train_set.images.shape[:2], fabric.device, fabric._precision.precision,
+        folder, count / 1e6, *train_set.images.shape[:2], fabric.device, fabric.strategy.precision.precision,
     )  # fmt: skip
     with writing(folder):  # log lines and TensorBoard's events
         ended = trainer.fit()
