@@ -1,6 +1,8 @@
 """`sparsegen generate`, `render` and `info` as a person meets them."""
 
 import json
+import shutil
+from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
@@ -16,6 +18,8 @@ from sparsegen.models.pretrained import save_pretrained
 from test_photos import save_blob, write_transforms
 
 QUICK = ["--size", "32", "--frames", "3", "--device", "cpu"]
+# Spares the search for the camera where it is not the point.
+KNOWN = ["--azimuth", "-30", *QUICK]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path, model):
     photo = save_blob(tmp_path / "photo.png")
     for out, seed in (("a", 1), ("b", 1), ("c", 2)):
         assert not run(
-            "generate", photo, "--model", model, "-o", tmp_path / out, "--seed", seed, "--steps", 2, *QUICK
+            "generate", photo, "--model", model, "-o", tmp_path / out, "--seed", seed, "--steps", 2, *KNOWN
         )
     for suffix in ("photo.ply", "photo.mp4", "photo_views.png"):
         assert (tmp_path / "a" / suffix).read_bytes() == (tmp_path / "b" / suffix).read_bytes()
@@ -70,7 +74,7 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path, model):
 
 def test_samples_are_numbered(tmp_path, model):
     photo, out = save_blob(tmp_path / "p.png"), tmp_path / "out"
-    assert not run("generate", photo, "--model", model, "-o", out, "--samples", 2, *QUICK)
+    assert not run("generate", photo, "--model", model, "-o", out, "--samples", 2, *KNOWN)
     assert files(out) == ["p_0.mp4", "p_0.ply", "p_1.mp4", "p_1.ply", "p_views.png"]
 
 
@@ -92,7 +96,7 @@ def test_one_bad_picture_does_not_stop_the_others(tmp_path, model, capsys):
     good, out = save_blob(tmp_path / "good.png"), tmp_path / "out"
     bad = tmp_path / "bad.png"
     bad.write_bytes(good.read_bytes()[:60])
-    assert run("generate", bad, good, "--model", model, "-o", out, *QUICK) == 2
+    assert run("generate", bad, good, "--model", model, "-o", out, *KNOWN) == 2
     assert files(out) == ["good.mp4", "good.ply", "good_views.png"]
     errors = capsys.readouterr().err
     assert "bad.png" in errors
@@ -137,6 +141,8 @@ def test_a_bad_picture_is_one_line_and_leaves_nothing(tmp_path, model, capsys, f
         (["p.png", "--unconditional"], "--unconditional"),
         (["p.png", "--samples", "0"], "--samples"),
         (["p.png", "--frames", "0"], "--frames"),
+        (["p.png", "--size", "100000"], "--size"),
+        (["p.png", "--azimuth", "nan"], "--azimuth"),
         (["p.png", "--model", "nowhere"], "nowhere"),
         (["p.png", "--device", "abacus"], "abacus"),
         (["p.png", "--cameras", "none.json"], "none.json"),
@@ -156,7 +162,7 @@ def test_wrong_arguments_are_one_line(tmp_path, model, capsys, monkeypatch, argv
 def test_an_output_that_cannot_be_written_is_one_line(tmp_path, model, capsys):
     photo, blocker = save_blob(tmp_path / "p.png"), tmp_path / "file"
     blocker.write_text("in the way")
-    assert run("generate", photo, "--model", model, "-o", blocker / "out", *QUICK) == 2
+    assert run("generate", photo, "--model", model, "-o", blocker / "out", *KNOWN) == 2
     assert str(blocker) in one_line(capsys)
 
 
@@ -166,15 +172,20 @@ def photo(tmp_path_factory):
 
 
 def test_a_full_disk_is_one_line(tmp_path, photo, model, capsys, full_disk):
-    assert run("generate", photo, "--model", model, "-o", tmp_path, *QUICK) == 2
+    assert run("generate", photo, "--model", model, "-o", tmp_path, *KNOWN) == 2
     assert "photo.ply" in one_line(capsys)
     assert not files(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def generated(photo, model):
+    assert not run("generate", photo, "--model", model, "-o", photo.parent, *KNOWN)
+    return photo.with_suffix(".ply")
+
+
 @pytest.fixture
-def ply(tmp_path, model):
-    run("generate", save_blob(tmp_path / "p.png"), "--model", model, "-o", tmp_path, *QUICK)
-    return tmp_path / "p.ply"
+def ply(tmp_path, generated):
+    return Path(shutil.copy(generated, tmp_path))
 
 
 def test_render_writes_video_picture_or_folder(tmp_path, ply):
@@ -186,6 +197,25 @@ def test_render_writes_video_picture_or_folder(tmp_path, ply):
     assert len(content["frames"]) == 4
     with Image.open(tmp_path / "views" / "images" / "000000.png") as view:
         assert view.mode == "RGBA"
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["-o", "photo.ply/turn.mp4"], "photo.ply/turn.mp4"),
+        (["-o", "turn.avi"], "turn.avi"),
+        (["--size", "100000"], "--size"),
+        (["--elevation", "inf"], "--elevation"),
+        (["--background", "2"], "--background"),
+    ],
+)
+def test_renderings_that_cannot_be_are_one_line(tmp_path, ply, capsys, monkeypatch, argv, named):
+    monkeypatch.chdir(tmp_path)
+    before = files(tmp_path)
+    capsys.readouterr()
+    assert run("render", ply, "--size", 16, "--frames", 2, *argv) == 2
+    assert named in one_line(capsys)
+    assert files(tmp_path) == before
 
 
 def test_info_tells_what_a_gaussian_file_holds(ply, capsys):

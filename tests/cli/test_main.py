@@ -10,6 +10,8 @@ import pytest
 from sparsegen.cli import main as cli
 from sparsegen.errors import InputError
 
+OUT_OF_MEMORY = "out of memory; ask for less (--size, --samples) or close other programs"
+
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["-h"]])
 def test_help_lists_every_verb_without_torch(argv):
@@ -66,6 +68,8 @@ def test_mistakes_are_one_line(argv, words, capsys):
     ("fault", "status", "line"),
     [
         (InputError("two\nlines"), 2, "sparsegen: two lines\n"),
+        (MemoryError(), 2, f"sparsegen: {OUT_OF_MEMORY}\n"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, f"sparsegen: {OUT_OF_MEMORY}\n"),
         (KeyboardInterrupt(), 130, "sparsegen: interrupted; unfinished outputs were removed\n"),
     ],
 )

@@ -128,6 +128,12 @@ def test_weights_round_trip(tmp_path):
     torch.testing.assert_close(run(again, some_views())[-1].means, run(model, some_views())[-1].means)
 
 
+def test_weights_that_do_not_fit_on_the_disk(tmp_path, full_disk):
+    with pytest.raises(InputError, match="No space left"):
+        save_pretrained(build(small()), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_half_precision_weights_change_little(tmp_path):
     model = build(small())
     save_pretrained(model, tmp_path / "m")

@@ -85,11 +85,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
+    from sparsegen.cli._options import check_options
     from sparsegen.errors import InputError
 
-    for option in ("samples", "steps", "size", "frames"):
-        if getattr(args, option) < 1:
-            raise InputError(f"--{option}: expected at least 1, found {getattr(args, option)}")
+    check_options(args)
     if args.unconditional == bool(args.pictures):
         raise InputError(
             "--unconditional takes no pictures; leave one of the two out"

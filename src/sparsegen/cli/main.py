@@ -33,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(" ".join(str(error).splitlines()), 2)
     except KeyboardInterrupt:
         return _say("interrupted; unfinished outputs were removed", 130)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _say("out of memory; ask for less (--size, --samples) or close other programs", 2)
     except BrokenPipeError:
         # The reader of our output has gone, as in `sparsegen info x.ply | head -1`: that is no fault.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -132,6 +136,12 @@ def _never_fail_to_print_a_name() -> None:
     # File names may hold bytes that the terminal's encoding cannot show.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # PyTorch's allocator on the CPU says so only in words; torch itself is not imported here.
+    known_by_name = type(error).__name__ in ("MemoryError", "OutOfMemoryError")
+    return known_by_name or "can't allocate memory" in str(error)
 
 
 def _say(message: str, status: int) -> int:

@@ -34,12 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from sparsegen.cli._options import check_options
     from sparsegen.errors import InputError
     from sparsegen.formats.gaussian_files import load_gaussians
 
-    for option in ("size", "frames"):
-        if getattr(args, option) < 1:
-            raise InputError(f"--{option}: expected at least 1, found {getattr(args, option)}")
+    check_options(args)
     if not 0 <= args.background <= 1:
         raise InputError(f"--background: expected a gray from 0 to 1, found {args.background:g}")
     output = args.output or Path(args.file.with_suffix(".mp4").name)
@@ -60,7 +59,9 @@ def _write_video(args: argparse.Namespace, gaussians: Gaussians, output: Path) -
 
     cameras = orbit_around(gaussians, args.frames, args.size, math.radians(args.elevation))
     frames = render_frames(gaussians, cameras, args.background)
-    save_video(output, (f.rgb for f in tqdm(frames, total=args.frames, unit="frame", leave=False)))
+    # Closed before an error is told, so that the bar's line is free for it.
+    with tqdm(frames, total=args.frames, unit="frame", leave=False, disable=None) as shown:
+        save_video(output, (frame.rgb for frame in shown))
 
 
 def _write_picture(args: argparse.Namespace, gaussians: Gaussians, output: Path) -> None:

@@ -9,10 +9,10 @@ from typing import Any, get_type_hints
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from sparsegen.errors import InputError
-from sparsegen.formats.files import atomic_path
+from sparsegen.formats.files import write_bytes
 from sparsegen.models.sparsegen import ModelConfig, SparseGen
 
 CONFIG_NAME = "config.json"
@@ -27,13 +27,11 @@ def save_pretrained(
     extra: dict[str, Any] | None = None,
 ) -> None:
     """Write `config.json` (the model's sizes under "model", and `extra`) and `model.safetensors`."""
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().to("cpu", dtype).contiguous() for name, t in model.state_dict().items()}
-    with atomic_path(folder / WEIGHTS_NAME) as path:
-        save_file(tensors, path, metadata={"format": "pt"})
+    # As bytes: the library's own writing hides a full disk and closes the file to other users.
+    write_bytes(folder / WEIGHTS_NAME, save(tensors, metadata={"format": "pt"}))
     config = {"model": asdict(model.config), **(extra or {})}
-    with atomic_path(folder / CONFIG_NAME) as path:
-        path.write_text(json.dumps(config, indent=2) + "\n")
+    write_bytes(folder / CONFIG_NAME, (json.dumps(config, indent=2) + "\n").encode())
 
 
 def load_pretrained(folder: Path) -> SparseGen:

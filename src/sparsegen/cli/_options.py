@@ -1,0 +1,25 @@
+"""Checks that verbs share."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from sparsegen.errors import InputError
+
+# Far above any screen; a picture of this side takes a gigabyte while it is drawn.
+_LARGEST_SIZE = 4096
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Refuse counts, sizes and angles that are out of range, by the name of their option."""
+    for option in ("samples", "steps", "size", "frames"):
+        value = getattr(args, option, 1)
+        if value < 1:
+            raise InputError(f"--{option}: expected at least 1, found {value}")
+    if args.size > _LARGEST_SIZE:
+        raise InputError(f"--size: expected at most {_LARGEST_SIZE} pixels, found {args.size}")
+    for option in ("azimuth", "elevation"):
+        value = getattr(args, option)
+        if value is not None and not math.isfinite(value):
+            raise InputError(f"--{option}: expected an angle in degrees, found {value}")
