@@ -55,7 +55,7 @@ def surfaces(scene: trimesh.Scene, texture_size: int = 512) -> list[Surface]:
         image = _base_image(mesh)
         key: tuple[float, ...] = ()
         if image is not None:
-            tint = _material_color(mesh.visual.material)[:3]
+            tint = _material_color(getattr(mesh.visual, "material", None))[:3]
             key = (id(image), *tint.tolist())
             if key not in textures:
                 textures[key] = _linear_texture(image, texture_size) * tint.astype(np.float32)

@@ -1,0 +1,56 @@
+"""Which seed is which car: no car is in two splits."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+
+import pytest
+import torch
+
+from sparsegen.data.cars import MAX_COUNT, SPLITS, Car, car_cameras, cars
+from sparsegen.errors import InputError
+
+
+def test_no_two_splits_or_seeds_share_a_car():
+    """Seeds of a split are one range; even the largest ranges do not overlap."""
+    ranges = []
+    for seed, split in product((0, 1, 2, 7, 10**9), SPLITS):
+        few = cars(3, seed, split)
+        first = few[0].seed
+        assert [car.seed for car in few] == [first, first + 1, first + 2]
+        ranges.append((first, first + MAX_COUNT))
+    ranges.sort()
+    assert all(end <= start for (_, end), (start, _) in pairwise(ranges))
+
+
+def test_more_cars_begin_with_the_same_ones():
+    many = cars(20, 3, "val")
+    assert many[:5] == cars(5, 3, "val")
+    assert len({car.name for car in many}) == 20
+
+
+def test_training_cameras_are_each_cars_own():
+    subjects = cars(2, 0, "train")
+    one, other = car_cameras(subjects, 4, 32, spiral=False)
+    assert not torch.equal(one.viewmats, other.viewmats)
+    assert torch.equal(car_cameras(subjects[1:], 4, 32, spiral=False)[0].viewmats, other.viewmats)
+    same, again = car_cameras(subjects, 4, 32, spiral=True)
+    assert torch.equal(same.viewmats, again.viewmats)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((0, 0, "train"), "-n"),
+        ((MAX_COUNT + 1, 0, "train"), "-n"),
+        ((1, -1, "val"), "--seed"),
+        ((1, 0, "x"), "split"),
+    ],
+)
+def test_mistakes_are_named(arguments, words):
+    with pytest.raises(InputError, match=words):
+        cars(*arguments)
+
+
+def test_a_car_is_its_seed():
+    assert Car("a", 5).scene().bounds == pytest.approx(Car("b", 5).scene().bounds)
