@@ -6,9 +6,11 @@ import logging
 import multiprocessing
 import shutil
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -172,7 +174,9 @@ def _results(tasks: Sequence[_Task], jobs: int) -> Iterator[str | None]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
     try:
-        for future in as_completed([pool.submit(_run, task) for task in tasks]):
+        with _ctrl_c_ignored():  # processes start with the first tasks, and inherit this
+            futures = [pool.submit(_run, task) for task in tasks]
+        for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool:
         raise InputError(
@@ -183,9 +187,21 @@ def _results(tasks: Sequence[_Task], jobs: int) -> Iterator[str | None]:
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Ctrl-C reaches every process of a terminal's job; only the first one is to say something."""
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
 def _start_worker() -> None:
-    """One thread a process: so small pictures gain more from processes. Ctrl-C is the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """One thread a process: so small pictures gain more from processes."""
     torch.set_num_threads(1)
     from sparsegen.data.render import use_threads
 
