@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from sparsegen.data.cutouts import alpha_map, split_cutouts
+
 if TYPE_CHECKING:
     import trimesh
     from PIL import Image
@@ -82,11 +84,13 @@ def _surface(mesh: trimesh.Trimesh, transform: Float[ndarray, "4 4"], image: Ima
     uv = getattr(mesh.visual, "uv", None) if image is not None else None
     columns = [np.asarray(mesh.vertices, np.float32)[mesh.faces], corner_normals, colors]
     if uv is not None and image is not None:
-        corner_uv = np.asarray(uv, np.float32)[mesh.faces]
-        opacity = opacity * _texture_opacity(image, corner_uv, mesh.visual)
-        columns.append(corner_uv)
-    corners = np.concatenate(columns, axis=-1).reshape(len(mesh.faces) * 3, -1)
-    unique, index = _unique_rows(corners)
+        columns.append(np.asarray(uv, np.float32)[mesh.faces])
+    corners = np.concatenate(columns, axis=-1)
+    alpha = None if image is None else alpha_map(image, getattr(mesh.visual, "material", None))
+    if alpha is not None:
+        corners, coverage, parents = split_cutouts(corners, alpha)
+        opacity = opacity[parents] * coverage
+    unique, index = _unique_rows(corners.reshape(-1, corners.shape[-1]))
     linear = transform[:3, :3]
     vertices = unique[:, :3] @ linear.T + transform[:3, 3]
     # np.linalg.inv would fail on a flattened object; the cofactors are the same up to scale.
@@ -178,19 +182,6 @@ def _linear_texture(image: Image.Image, size: int) -> Float[ndarray, "h w 3"]:
     if scale < 1:
         image = image.resize([max(1, round(side * scale)) for side in image.size])
     return srgb_to_linear(np.asarray(image) / np.float32(255))
-
-
-def _texture_opacity(image: Image.Image, uv: Float[ndarray, "f 3 2"], visual: Any) -> Float[ndarray, "f"]:
-    """Mean alpha of a texture over a few points of each face."""
-    opaque = getattr(visual.material, "alphaMode", "BLEND") in (None, "OPAQUE")
-    if opaque or not (image.has_transparency_data):
-        return np.ones(len(uv), np.float32)
-    alpha = np.asarray(image.convert("RGBA"))[..., 3] / np.float32(255)
-    weights = np.array([[4, 1, 1], [1, 4, 1], [1, 1, 4], [2, 2, 2]]) / 6
-    points = np.einsum("pc,fcd->fpd", weights, uv) % 1.0
-    rows = ((1 - points[..., 1]) * alpha.shape[0]).astype(int) % alpha.shape[0]
-    columns = (points[..., 0] * alpha.shape[1]).astype(int) % alpha.shape[1]
-    return alpha[rows, columns].mean(axis=1)
 
 
 # --- normals ---------------------------------------------------------------------------------
