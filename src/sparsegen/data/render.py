@@ -43,6 +43,7 @@ LIGHTS = (
 MIN_ROUGHNESS = 0.35
 SPECULAR = 0.3
 NEAR = 1e-3
+BLOCK_SIZE = 32  # pixels on a side that one thread renders at a time
 SAMPLES = 4  # rays in a pixel, for each light
 
 
@@ -107,7 +108,13 @@ def _render_lights(
     scene = mi.load_dict(
         {
             "type": "scene",
-            "integrator": {"type": "direct", "emitter_samples": 1, "bsdf_samples": 0},
+            # Left to Mitsuba, blocks shrink with the number of threads, and blocks seed the rays.
+            "integrator": {
+                "type": "direct",
+                "emitter_samples": 1,
+                "bsdf_samples": 0,
+                "block_size": BLOCK_SIZE,
+            },
             "light": {"type": "directional", "irradiance": {"type": "rgb", "value": 1.0}},
             **{f"shape{i}": shape for i, shape in enumerate(shapes)},
         }
