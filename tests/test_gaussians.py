@@ -18,15 +18,6 @@ def test_every_gaussian_knows_its_query():
     assert some_gaussians().query_ids.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
 
 
-def test_prefix_keeps_whole_queries():
-    whole = some_gaussians(2)
-    part = whole.prefix(2)
-    assert part.count == 6
-    assert part.expansion == 3
-    torch.testing.assert_close(part.means, whole.means[:, :6])
-    torch.testing.assert_close(part.opacities, whole.opacities[:, :6])
-
-
 def test_select_picks_gaussians():
     whole = some_gaussians()
     keep = whole.opacities > 0.5
@@ -35,12 +26,13 @@ def test_select_picks_gaussians():
         some_gaussians(2).select(keep)
 
 
-def test_stack_then_index_is_the_identity():
-    parts = [some_gaussians(), some_gaussians()]
-    both = module.stack(parts)
-    assert both.batch_shape == (2,)
-    torch.testing.assert_close(both[1].quats, parts[1].quats)
-    assert both[1].expansion == 3
+def test_cat_puts_one_batch_after_the_other():
+    parts = [some_gaussians(2), some_gaussians(1)]
+    every = module.cat(parts)
+    assert every.batch_shape == (3,)
+    torch.testing.assert_close(every[:2].quats, parts[0].quats)
+    torch.testing.assert_close(every[2].quats, parts[1].quats[0])
+    assert every.expansion == 3
 
 
 def test_misshapen_gaussians_are_refused():

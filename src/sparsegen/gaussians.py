@@ -73,19 +73,10 @@ class Gaussians:
             raise ValueError(f"select works on one object, got batch shape {tuple(self.batch_shape)}")
         return self._map(lambda x: x[keep], expansion=1)
 
-    def prefix(self, queries: int) -> Gaussians:
-        """The Gaussians of the first `queries` anchor queries."""
-        n = queries * self.expansion
-        dims = len(self.batch_shape)
-        return self._map(lambda x: x.narrow(dims, 0, n))
 
-
-def stack(gaussians: Sequence[Gaussians]) -> Gaussians:
-    """Stack objects with equally many Gaussians along a new first batch dimension."""
+def cat(gaussians: Sequence[Gaussians]) -> Gaussians:
+    """Objects with equally many Gaussians, one batch (B,) after the other."""
     first = gaussians[0]
-    tensors = {
-        f.name: torch.stack([getattr(g, f.name) for g in gaussians])
-        for f in fields(first)
-        if f.name != "expansion"
-    }
+    names = [f.name for f in fields(first) if f.name != "expansion"]
+    tensors = {name: torch.cat([getattr(g, name) for g in gaussians]) for name in names}
     return Gaussians(**tensors, expansion=first.expansion)

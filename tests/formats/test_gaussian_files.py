@@ -12,7 +12,7 @@ from sparsegen.cameras import orbit
 from sparsegen.errors import InputError
 from sparsegen.formats.axes import UPS, from_world, to_world
 from sparsegen.formats.gaussian_files import FORMATS, format_of_suffix, load_gaussians, save_gaussians
-from sparsegen.gaussians import Gaussians, stack
+from sparsegen.gaussians import Gaussians, cat
 from sparsegen.splatting import render
 
 # The largest differences that each format's number of bits allows. Angles: a component of a rotation is
@@ -139,7 +139,7 @@ def test_only_one_finite_object_is_written(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     gaussians = recorded()
     with pytest.raises(ValueError, match="one object"):
-        save_gaussians(path, stack([gaussians, gaussians]))
+        save_gaussians(path, cat([gaussians[None], gaussians[None]]))
     with pytest.raises(InputError, match="no Gaussians"):
         save_gaussians(path, gaussians.select(torch.arange(0)))
     gaussians.means[3, 1] = math.nan

@@ -10,7 +10,7 @@ from plyfile import PlyData, PlyElement
 
 from sparsegen.errors import InputError
 from sparsegen.formats.ply import load_ply, save_ply
-from sparsegen.gaussians import Gaussians, stack
+from sparsegen.gaussians import Gaussians, cat
 
 LAYOUT = [
     *("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"),
@@ -161,7 +161,7 @@ def test_an_edited_file_loses_its_queries_and_rotations_are_made_unit(tmp_path):
 def test_only_one_finite_object_is_written(tmp_path):
     gaussians = random_gaussians()
     with pytest.raises(ValueError, match="one object"):
-        save_ply(tmp_path / "a.ply", stack([gaussians, gaussians]))
+        save_ply(tmp_path / "a.ply", cat([gaussians[None], gaussians[None]]))
     gaussians.means[3, 1] = math.nan
     with pytest.raises(InputError, match=r"a\.ply.*NaN"):
         save_ply(tmp_path / "a.ply", gaussians)

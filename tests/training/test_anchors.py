@@ -7,6 +7,8 @@ import pytest
 import torch
 from balls import ball_viewsets
 
+from sparsegen.cameras import orbit
+from sparsegen.data.packed import Viewsets
 from sparsegen.errors import InputError
 from sparsegen.training.anchors import EXTENT, hull_anchors, hull_occupancy
 
@@ -48,3 +50,11 @@ def test_a_set_without_alpha_is_refused(off_centre_balls):
     np.copyto(empty.images, 0)
     with pytest.raises(InputError, match="anchors=model"):
         hull_anchors(empty, 8)
+
+
+def test_pictures_without_coverage_carve_no_hull():
+    opaque = Viewsets(
+        np.full((1, 2, 8, 8, 4), 255, np.uint8), orbit(2, size=8).reshape(1, 2), ["a"], has_alpha=False
+    )
+    with pytest.raises(InputError, match="anchors=model"):
+        hull_anchors(opaque, 4)

@@ -66,15 +66,24 @@ class Viewsets:
     def __len__(self) -> int:
         return len(self.names)
 
-    def views(self, object_ids: Int[Tensor, "b"], view_ids: Int[Tensor, "b v"]) -> Views:
-        """Some views of some objects over white, with alphas where they are known."""
+    def views(
+        self,
+        object_ids: Int[Tensor, "b"] | Int[ndarray, "b"],
+        view_ids: Int[Tensor, "b v"] | Int[ndarray, "b v"],
+        device: torch.device | str = "cpu",
+    ) -> Views:
+        """Some views of some objects over white, with alphas where they are known.
+
+        Composited on `device`: only bytes travel to it.
+        """
         objects = torch.as_tensor(object_ids, dtype=torch.long)[:, None]
         chosen = torch.as_tensor(view_ids, dtype=torch.long)
-        rgba = torch.from_numpy(self.images[objects.numpy(), chosen.numpy()])  # (b, v, h, w, 4), a copy
-        rgba = rgba.permute(0, 1, 4, 2, 3).float().div_(255)
-        alphas = rgba[:, :, 3]
-        images = rgba[:, :, :3] * alphas[:, :, None] + (1 - alphas[:, :, None])
-        return Views(images, self.cameras[objects, chosen], alphas if self.has_alpha else None)
+        rgba = torch.from_numpy(self.images[objects.numpy(), chosen.numpy()]).to(device)  # (b, v, h, w, 4)
+        alphas = rgba[..., 3].float() / 255
+        colors = rgba[..., :3].movedim(-1, 2).float() / 255  # (b, v, 3, h, w)
+        images = torch.lerp(colors.new_ones(()), colors, alphas[:, :, None])
+        cameras = self.cameras[objects, chosen].to(device)
+        return Views(images, cameras, alphas if self.has_alpha else None)
 
 
 def collect(viewsets: Iterable[Viewset], source: str | Path) -> Viewsets:

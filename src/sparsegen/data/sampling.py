@@ -103,7 +103,7 @@ class Sampler:
         times[rng.random(self.batch_size) < self.config.pure_noise_probability] = 1.0
         noise_seed = int(rng.integers(2**62))
         mine = self._mine
-        targets = gather(self.viewsets, object_ids[mine], view_ids[mine], self.device)
+        targets = self.viewsets.views(object_ids[mine], view_ids[mine], self.device)
         t = torch.from_numpy(times[mine]).to(self.device)
         kept = cat_views(
             targets.select(slice(clean)),
@@ -147,21 +147,6 @@ class Sampler:
         noise = torch.randn(shape, generator=generator, device=self.device)[self._mine]
         times = t[:, None].expand(-1, views.view_count)
         return Views(flow.noise_images(views.images, times, noise), views.cameras, views.alphas)
-
-
-def gather(
-    viewsets: Viewsets,
-    object_ids: Int[np.ndarray, "b"],
-    view_ids: Int[np.ndarray, "b v"],
-    device: torch.device | str = "cpu",
-) -> Views:
-    """What `Viewsets.views` gives, composited on `device`: only bytes travel to it."""
-    rgba = torch.from_numpy(viewsets.images[object_ids[:, None], view_ids]).to(device)  # (B, V, H, W, 4)
-    alphas = rgba[..., 3].float() / 255
-    colors = rgba[..., :3].movedim(-1, 2).float() / 255  # (B, V, 3, H, W)
-    images = torch.lerp(torch.ones((), device=colors.device), colors, alphas[:, :, None])
-    cameras = viewsets.cameras[torch.from_numpy(object_ids[:, None]), torch.from_numpy(view_ids)].to(device)
-    return Views(images, cameras, alphas if viewsets.has_alpha else None)
 
 
 def _distribution(name: str, probabilities: Sequence[float]) -> Float[np.ndarray, "n"]:

@@ -32,6 +32,8 @@ def hull_anchors(
     The hulls are carved in a grid over the cube of half side `EXTENT`. World frame; the same seed gives
     the same points.
     """
+    if not viewsets.has_alpha:
+        raise InputError("anchors=hull: the training set has no alpha to carve hulls from; use anchors=model")
     occupancy = hull_occupancy(viewsets, seed, objects, views, resolution)
     if not occupancy.any():
         raise InputError("anchors=hull: no alpha of the training set covers anything; use anchors=model")

@@ -13,11 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from sparsegen import cameras as cameras_module
 from sparsegen.cameras import Cameras
-from sparsegen.gaussians import Gaussians
+from sparsegen.gaussians import Gaussians, cat
 from sparsegen.splatting import Rendering
-from sparsegen.views import Views
+from sparsegen.views import Views, stack_views
 
 Renderer = Callable[[Gaussians, Cameras], Rendering]
 
@@ -145,8 +144,8 @@ def training_loss(
     total = _weighted(terms, config)
     if middle and config.intermediate and intermediate_views:
         # All layers before the last as one batch of (layers * B) objects: one call of the renderer.
-        some = _repeat(targets.select(list(intermediate_views)), len(middle))
-        stacked = _concatenate(middle)
+        some = stack_views([targets.select(list(intermediate_views))] * len(middle))
+        stacked = cat(middle)
         extra = rendering_terms(renderer(stacked, some.cameras), some, config)
         extra |= gaussian_terms(stacked, anchors, config)
         total = total + config.intermediate * len(middle) * _weighted(extra, config)
@@ -155,18 +154,6 @@ def training_loss(
 
 def _weighted(terms: dict[str, Tensor], config: LossConfig) -> Tensor:
     return torch.stack([getattr(config, name) * value for name, value in terms.items()]).sum()
-
-
-def _concatenate(layers: Sequence[Gaussians]) -> Gaussians:
-    names = ("means", "quats", "scales", "opacities", "colors")
-    tensors = {name: torch.cat([getattr(layer, name) for layer in layers]) for name in names}
-    return Gaussians(**tensors, expansion=layers[0].expansion)
-
-
-def _repeat(views: Views, times: int) -> Views:
-    images = views.images.repeat(times, 1, 1, 1, 1)
-    alphas = None if views.alphas is None else views.alphas.repeat(times, 1, 1, 1)
-    return Views(images, cameras_module.cat([views.cameras] * times), alphas)
 
 
 def _halved(x: Float[Tensor, "... h w"]) -> Float[Tensor, "... h/2 w/2"]:

@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparsegen.data.packed import Viewsets
-from sparsegen.data.sampling import gather
 from sparsegen.data.viewpoints import SPIRAL_VIEWS
 from sparsegen.evaluation.metrics import alpha_iou, dead_share, gradient_energy_ratio, object_psnr, psnr
 from sparsegen.evaluation.protocols import SRN_VIEWS, for_views
@@ -79,7 +78,7 @@ class Validator:
         spread = np.linspace(0, len(others) - 1, min(config.views, len(others))).round().astype(int)
         view_ids = np.array([first, second, *(others[i] for i in spread)])
         object_ids = np.linspace(0, total_objects - 1, min(config.objects, total_objects)).round().astype(int)
-        views = gather(viewsets, object_ids, np.tile(view_ids, (len(object_ids), 1)), device)
+        views = viewsets.views(object_ids, np.tile(view_ids, (len(object_ids), 1)), device)
         self.inputs, self.targets = views.select([0, 1]), views.select(slice(2, None))
         self.batch_size = config.batch_size
 
