@@ -1,20 +1,24 @@
-"""Where a photo was taken from, found by the network itself.
+"""Where a photo was taken from: guesses of the camera head, judged by the network itself.
 
 An object generated under a wrong camera does not look like the photo from that camera. So: generate
-under many cameras, render each object from its own camera, and keep the camera whose rendering agrees
-best with the photo, first on a coarse grid of angles, then on finer ones around the best.
+under several cameras, render each object from its own camera, and keep the camera whose rendering agrees
+best with the photo, first among the head's guesses, or on a coarse grid of angles where a model has no
+camera head, then on finer ones around the best.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sparsegen.formats.cutout import fit
 from sparsegen.generation import Pipeline
+from sparsegen.models.camera_head import APART, CameraHead, crop_to_object, likely_directions
 from sparsegen.photos import frame
 from sparsegen.splatting import render
 from sparsegen.views import stack_views
@@ -23,35 +27,60 @@ from sparsegen.views import stack_views
 COARSE_AZIMUTHS = tuple(22.5 * i for i in range(-8, 8))
 COARSE_ELEVATIONS = (12.0, 28.0, 48.0)
 FINE_STEPS = (8.0, 4.0)
+# Pictures reach the head as sharp as those that it was trained on: 128 pixels, the object two thirds of it.
+_HEAD_FRAME = (128, 0.67, (0.5, 0.5))
 # How much a wrong outline counts beside wrong colors.
 ALPHA_WEIGHT = 0.5
-# Alternatives are reported if they lie this far apart, in degrees of azimuth.
-_APART = 45.0
+# A guess of the head is tried if it is at least this likely beside the likeliest.
+RIVAL = 0.5
 
 
 @dataclass(frozen=True)
 class CameraEstimate:
-    """A camera on the training sphere, in degrees, and how badly its object renders the photo."""
+    """A camera on the training sphere, in degrees, how badly its object renders the photo (NaN if that was
+    not tried), and how likely the camera head finds it, None without one."""
 
     azimuth: float
     elevation: float
     error: float
+    chance: float | None = None
 
 
 def estimate_camera(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
     """Cameras from which a cut-out photo may have been taken, best first, far apart from each other."""
-    grid = [(azimuth, elevation) for elevation in COARSE_ELEVATIONS for azimuth in COARSE_AZIMUTHS]
-    coarse = sorted(_try(pipeline, rgba, grid), key=lambda e: e.error)
-    best = coarse[0]
+    if pipeline.camera_head is None:
+        candidates = _from_grid(pipeline, rgba)
+    else:
+        candidates = _from_head(pipeline, pipeline.camera_head, rgba)
+    best = candidates[0]
     for step in FINE_STEPS:
         moves = [(a, e) for a in (-step, 0, step) for e in (-step, 0, step) if (a, e) != (0, 0)]
         around = [(best.azimuth + a, best.elevation + e) for a, e in moves]
-        best = min([best, *_try(pipeline, rgba, around)], key=lambda e: e.error)
+        tried = [replace(e, chance=best.chance) for e in _try(pipeline, rgba, around)]
+        best = min([best, *tried], key=lambda e: e.error)
     kept = [best]
-    for estimate in coarse:
-        if all(_apart(estimate.azimuth, other.azimuth) >= _APART for other in kept):
+    for estimate in candidates:
+        if all(_apart(estimate.azimuth, other.azimuth) >= APART for other in kept):
             kept.append(estimate)
     return kept
+
+
+def _from_grid(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
+    grid = [(azimuth, elevation) for elevation in COARSE_ELEVATIONS for azimuth in COARSE_AZIMUTHS]
+    return sorted(_try(pipeline, rgba, grid), key=lambda e: e.error)
+
+
+@torch.no_grad()
+def _from_head(pipeline: Pipeline, head: CameraHead, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
+    """The head's guesses: those that rival the likeliest by how well they render the photo, then the rest."""
+    image, alpha = fit(rgba, *_HEAD_FRAME)
+    image, alpha = image[None].to(pipeline.device), alpha[None].to(pipeline.device)
+    guesses = likely_directions(head(crop_to_object(image, alpha, head.config.size))[0].float().cpu())
+    rivals = [guess for guess in guesses if guess.chance >= RIVAL * guesses[0].chance]
+    tried = _try(pipeline, rgba, [(guess.azimuth, guess.elevation) for guess in rivals])
+    first = [replace(e, chance=guess.chance) for e, guess in zip(tried, rivals, strict=True)]
+    rest = [CameraEstimate(g.azimuth, g.elevation, math.nan, g.chance) for g in guesses[len(rivals) :]]
+    return sorted(first, key=lambda e: e.error) + rest
 
 
 @torch.no_grad()
