@@ -92,7 +92,7 @@ def two_colored_objects(count: int, views: int, seed: int) -> Viewsets:
 
 @pytest.mark.slow
 def test_it_learns_where_pictures_were_taken_from():
-    recipe = CameraHeadTraining(steps=120, batch_size=32, mirrored=False)
+    recipe = CameraHeadTraining(steps=80, batch_size=16, mirrored=False)
     head = train_camera_head(two_colored_objects(10, 40, 0), recipe)
     turns, rises = direction_errors(head, two_colored_objects(2, 20, 1))
     assert turns.median() < 15
