@@ -1,9 +1,10 @@
-"""Where a photo was taken from: guesses of the camera head, judged by the network itself.
+"""Where a photo was taken from.
 
-An object generated under a wrong camera does not look like the photo from that camera. So: generate
-under several cameras, render each object from its own camera, and keep the camera whose rendering agrees
-best with the photo, first among the head's guesses, or on a coarse grid of angles where a model has no
-camera head, then on finer ones around the best.
+A model's camera head guesses it at once; where two guesses are about as likely, and where a model has no
+camera head, the network itself decides. An object generated under a wrong camera does not look like the
+photo from that camera. So: generate under several cameras, render each object from its own camera, and
+keep the camera whose rendering agrees best with the photo, first on a coarse grid of angles, then on finer
+ones around the best.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ FINE_STEPS = (8.0, 4.0)
 _HEAD_FRAME = (128, 0.67, (0.5, 0.5))
 # How much a wrong outline counts beside wrong colors.
 ALPHA_WEIGHT = 0.5
-# A guess of the head is tried if it is at least this likely beside the likeliest.
+# Guesses of the head that are this likely beside the likeliest rival it.
 RIVAL = 0.5
 
 
@@ -48,39 +49,39 @@ class CameraEstimate:
 
 def estimate_camera(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
     """Cameras from which a cut-out photo may have been taken, best first, far apart from each other."""
-    if pipeline.camera_head is None:
-        candidates = _from_grid(pipeline, rgba)
-    else:
-        candidates = _from_head(pipeline, pipeline.camera_head, rgba)
-    best = candidates[0]
+    if pipeline.camera_head is not None:
+        return _from_head(pipeline, pipeline.camera_head, rgba)
+    return _from_grid(pipeline, rgba)
+
+
+def _from_grid(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
+    grid = [(azimuth, elevation) for elevation in COARSE_ELEVATIONS for azimuth in COARSE_AZIMUTHS]
+    coarse = sorted(_try(pipeline, rgba, grid), key=lambda e: e.error)
+    best = coarse[0]
     for step in FINE_STEPS:
         moves = [(a, e) for a in (-step, 0, step) for e in (-step, 0, step) if (a, e) != (0, 0)]
         around = [(best.azimuth + a, best.elevation + e) for a, e in moves]
-        tried = [replace(e, chance=best.chance) for e in _try(pipeline, rgba, around)]
-        best = min([best, *tried], key=lambda e: e.error)
+        best = min([best, *_try(pipeline, rgba, around)], key=lambda e: e.error)
     kept = [best]
-    for estimate in candidates:
+    for estimate in coarse:
         if all(_apart(estimate.azimuth, other.azimuth) >= APART for other in kept):
             kept.append(estimate)
     return kept
 
 
-def _from_grid(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
-    grid = [(azimuth, elevation) for elevation in COARSE_ELEVATIONS for azimuth in COARSE_AZIMUTHS]
-    return sorted(_try(pipeline, rgba, grid), key=lambda e: e.error)
-
-
 @torch.no_grad()
 def _from_head(pipeline: Pipeline, head: CameraHead, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
-    """The head's guesses: those that rival the likeliest by how well they render the photo, then the rest."""
+    """The head's guesses, likeliest first; rivals of the likeliest by how well they render the photo."""
     image, alpha = fit(rgba, *_HEAD_FRAME)
     image, alpha = image[None].to(pipeline.device), alpha[None].to(pipeline.device)
     guesses = likely_directions(head(crop_to_object(image, alpha, head.config.size))[0].float().cpu())
-    rivals = [guess for guess in guesses if guess.chance >= RIVAL * guesses[0].chance]
-    tried = _try(pipeline, rgba, [(guess.azimuth, guess.elevation) for guess in rivals])
-    first = [replace(e, chance=guess.chance) for e, guess in zip(tried, rivals, strict=True)]
-    rest = [CameraEstimate(g.azimuth, g.elevation, math.nan, g.chance) for g in guesses[len(rivals) :]]
-    return sorted(first, key=lambda e: e.error) + rest
+    estimates = [CameraEstimate(g.azimuth, g.elevation, math.nan, g.chance) for g in guesses]
+    rivals = sum(guess.chance >= RIVAL * guesses[0].chance for guess in guesses)
+    if rivals > 1:
+        tried = _try(pipeline, rgba, [(e.azimuth, e.elevation) for e in estimates[:rivals]])
+        judged = [replace(e, error=t.error) for e, t in zip(estimates, tried, strict=False)]
+        estimates[:rivals] = sorted(judged, key=lambda e: e.error)
+    return estimates
 
 
 @torch.no_grad()

@@ -106,7 +106,7 @@ def likely_directions(logits: Float[Tensor, "azimuths elevations"], count: int =
     """Guesses that lie `APART` from each other, likeliest first, each with the chance around it."""
     azimuths, elevations = (x.to(logits.device) for x in cell_centers())
     chances = logits.flatten().softmax(0).view_as(logits)
-    left = chances.clone()
+    left = chances
     found = []
     for _ in range(count):
         row, column = divmod(int(left.argmax()), ELEVATIONS)
@@ -118,9 +118,9 @@ def likely_directions(logits: Float[Tensor, "azimuths elevations"], count: int =
         azimuth = float(azimuths[row] + (weights.sum(1) * offsets).sum())
         elevation = float((weights.sum(0) * elevations).sum())
         azimuth = (azimuth + 180) % 360 - 180
-        found.append(Direction(azimuth, elevation, float((chances * around).sum())))
+        found.append(Direction(azimuth, elevation, float((left * around).sum())))
         left = left * ~around
-    return found
+    return sorted(found, key=lambda guess: -guess.chance)
 
 
 def cell_targets(
