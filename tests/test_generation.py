@@ -34,8 +34,21 @@ def test_same_seed_same_bytes(pipeline):
 
 def test_samples_are_the_next_seeds(pipeline):
     views = some_views(1, 1)
-    samples = pipeline(views, seed=3, samples=2)
-    assert torch.equal(samples[1].means, pipeline(views, seed=4)[0].means)
+    samples = pipeline(views, steps=2, seed=3, samples=2)
+    assert torch.equal(samples[1].means, pipeline(views, steps=2, seed=4)[0].means)
+
+
+def test_one_step_from_pictures_is_one_pass_over_them_alone(pipeline):
+    views = some_views(1, 2)
+    alone = pipeline.model(views, torch.zeros(1, 2))[-1][0]
+    for seed in (0, 1):
+        torch.testing.assert_close(pipeline(views, seed=seed)[0].means, alone.means)
+
+
+def test_a_model_that_needs_placeholders_gets_them():
+    pipeline = Pipeline(build(small(needs_placeholders=True)))
+    first, second = pipeline(some_views(1, 1), samples=2)
+    assert not torch.equal(first.means, second.means)
 
 
 def test_an_objects_seed_does_not_depend_on_its_batch(pipeline):

@@ -91,8 +91,9 @@ class Pipeline:
     ) -> Gaussians:
         """Gaussians of batch shape (B,) for B objects with one seed each.
 
-        `placeholders` (B, N) are the cameras of the noise placeholders; without them three stand around
-        the object, or N >= 1 of the model's choice when there are no clean views. `queries` uses only so
+        `placeholders` (B, N) are the cameras of the noise placeholders. Left out, three stand around the
+        object; or none where one step goes from clean views and the model does not need them
+        (`ModelConfig.needs_placeholders`), and then the seed changes nothing. `queries` uses only so
         many of the anchor queries: a smaller object, good if the network was trained for it
         (`elastic_probability`).
         """
@@ -100,14 +101,16 @@ class Pipeline:
         if queries is not None and not 1 <= queries <= most:
             raise InputError(f"queries is {queries}: expected 1 to {most}, the network's number of queries")
         size = self.model.config.image_size
-        cameras = placeholders or _placeholder_cameras(views, len(seeds), size)
-        cameras = cameras.to(self.device)
         clean = None if views is None else views.without_alphas().to(self.device)
         if clean is not None and clean.images.shape[-1] != size:
             found = f"{clean.images.shape[-1]} x {clean.images.shape[-2]}"
             raise InputError(
                 f"the model takes pictures of {size} x {size} pixels, got {found}; fit them first"
             )
+        noiseless = steps == 1 and placeholders is None and not self.model.config.needs_placeholders
+        if clean is not None and noiseless:
+            return self.model(clean, clean.images.new_zeros(clean.images.shape[:2]), queries=queries)[-1]
+        cameras = (placeholders or _placeholder_cameras(views, len(seeds), size)).to(self.device)
         noisy = _noise(seeds, cameras).to(self.device)
         grid = flow.time_grid(steps).tolist()
         conditioning: Tensor | None = None

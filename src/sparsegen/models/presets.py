@@ -25,6 +25,7 @@ def paper() -> ModelConfig:
         query_content=False,
         anchor_sampling="off",
         symmetric=False,
+        needs_placeholders=True,
         truncate_times=True,
         image_encoder=ImageEncoderConfig(
             width=384,

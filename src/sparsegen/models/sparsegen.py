@@ -39,6 +39,7 @@ class ModelConfig:
     reference; "anchors" reads token features at the anchors' projections; "gaussians" also reads fine
     features at the Gaussians that the decoder layer before has placed. `symmetric` objects are their own
     mirror images in the plane y = 0, and features and colors are read at mirrored points as well.
+    `needs_placeholders`: noise placeholders stand beside the clean views even where one step is taken.
     `truncate_times` cuts times to thousandths, as the reference does when it samples.
     """
 
@@ -56,6 +57,7 @@ class ModelConfig:
     query_content: bool = True
     anchor_sampling: str = "gaussians"
     symmetric: bool = True
+    needs_placeholders: bool = False
     detail_width: int = 48
     truncate_times: bool = False
     image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
