@@ -108,6 +108,10 @@ class Pipeline:
             raise InputError(
                 f"the model takes pictures of {size} x {size} pixels, got {found}; fit them first"
             )
+        if not self.model.config.flow:  # pictures to Gaussians directly, without noise or time
+            if clean is None:
+                raise InputError("the model was trained without the flow: give it at least one picture")
+            return self.model(clean, clean.images.new_zeros(clean.images.shape[:2]))[-1]
         noisy = _noise(seeds, cameras).to(self.device)
         grid = flow.time_grid(steps).tolist()
         conditioning: Tensor | None = None

@@ -39,7 +39,8 @@ class ModelConfig:
     reference; "anchors" reads token features at the anchors' projections; "gaussians" also reads fine
     features at the Gaussians that the decoder layer before has placed. `symmetric` objects are their own
     mirror images in the plane y = 0, and features and colors are read at mirrored points as well.
-    `truncate_times` cuts times to thousandths, as the reference does when it samples.
+    `truncate_times` cuts times to thousandths, as the reference does when it samples. Without `flow` the
+    network maps clean views to Gaussians directly, and has never seen a noised one.
     """
 
     image_size: int = 128
@@ -58,6 +59,7 @@ class ModelConfig:
     symmetric: bool = True
     detail_width: int = 48
     truncate_times: bool = False
+    flow: bool = True
     image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
     position_encoder: PositionEncoderConfig = field(default_factory=PositionEncoderConfig)
     head: GaussianHeadConfig = field(default_factory=GaussianHeadConfig)
