@@ -49,7 +49,10 @@ def train(config: TrainConfig) -> str:
     if not fabric.is_global_zero:  # one process speaks for all
         logging.getLogger("sparsegen").setLevel(logging.ERROR)
     with lost_peers(fabric, folder):
-        return _train(config, fabric, folder, latest, train_set, val_set)
+        ended = _train(config, fabric, folder, latest, train_set, val_set)
+    if fabric.world_size > 1:
+        torch.distributed.destroy_process_group()
+    return ended
 
 
 def _train(
