@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from sparsegen.benchmarking import training
 from sparsegen.splatting.scenes import random_scene
@@ -65,14 +64,22 @@ def test_the_floor_counts_forward_and_backward() -> None:
     with training._trainer(replace(config, sampling=sampling)) as trainer:
         floor = training.count_floor(trainer, steps=1)
         batch = trainer.sampler.batch(0, 0)
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with training.MatrixOperations() as counter, torch.no_grad():
             forward(trainer.wrapped, batch.inputs, batch.times, None, config.model.expansion)
-        once = counter.get_total_flops()
+        once = counter.total
         assert 2.3 * once < floor.operations < 3.3 * once
         parameters = sum(p.numel() for p in trainer.model.parameters())
     seconds = floor.seconds(rate=1e9, bandwidth=1e9)
     assert seconds["network"] == pytest.approx(floor.operations / 1e9)
     assert seconds["optimizer"] == pytest.approx(36 * parameters / 1e9)
+
+
+def test_operations_of_a_linear_layer() -> None:
+    """Two for each weight and row forward, the same for each of the two gradients backward."""
+    layer = torch.nn.Linear(5, 7)
+    with training.MatrixOperations() as counter:
+        layer(torch.rand(3, 5, requires_grad=True)).sum().backward()
+    assert counter.total == 3 * (2 * 3 * 5 * 7)
 
 
 def test_made_up_objects_can_be_learned_from() -> None:

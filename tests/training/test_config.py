@@ -17,12 +17,13 @@ def test_model_is_chosen_by_name(name):
 def test_overrides_reach_every_group():
     config = compose_config(
         [*ENOUGH, "lr=3e-4", "loss.ssim=0.2", "model.num_queries=64", "model.head.max_scale=0.2",
-         "sampling.clean_probabilities=[0,1]"]
+         "sampling.clean_probabilities=[0,1]", "multipliers={image_encoder:0.1,heads:2}"]
     )  # fmt: skip
     assert config.optimizer.lr == 3e-4  # a bare name will do where one group has it
     assert config.loss.ssim == 0.2
     assert (config.model.num_queries, config.model.head.max_scale) == (64, 0.2)
     assert config.sampling.clean_probabilities == [0, 1]
+    assert config.optimizer.multipliers == {"image_encoder": 0.1, "heads": 2.0}
 
 
 def test_the_papers_recipe_is_the_preset():

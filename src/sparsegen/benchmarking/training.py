@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from sparsegen.benchmarking.timing import Row, Timing, interleaved
 from sparsegen.cameras import Cameras, orbit
@@ -53,6 +55,24 @@ class Floor:
     def seconds(self, rate: float, bandwidth: float) -> dict[str, float]:
         """By phase, for FLOP/s and bytes/s."""
         return {"network": self.operations / rate, **{k: b / bandwidth for k, b in self.bytes.items()}}
+
+
+class MatrixOperations(TorchDispatchMode):
+    """Counts the operations of all matrix products and convolutions inside, backward passes included.
+
+    PyTorch's own counter also follows modules, which fails where a part of the step needs no gradient.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 def measure(device: torch.device, repeats: int, rates: dict[str, float]) -> tuple[list[Row], list[str]]:
@@ -104,10 +124,10 @@ def count_floor(trainer: Trainer, steps: int = 4) -> Floor:
     for step in range(steps):
         batch = trainer.sampler.batch(step, step * config.batch_size)
         # Counted as plain matrix products: fused attention is not counted everywhere.
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        with MatrixOperations() as counter, sdpa_kernel(SDPBackend.MATH):
             loss, _ = trainer.objective(batch, step, Stopwatch(trainer.fabric.device))
             trainer.fabric.backward(loss)
-        operations += counter.get_total_flops()
+        operations += counter.total
         trainer.optimizer.zero_grad(set_to_none=True)
     views, pixels = config.sampling.views, config.model.image_size**2
     bytes_out = config.batch_size * views * pixels * 4  # one channel of all pictures in float32

@@ -158,6 +158,8 @@ def _thawed(schema: Any) -> DictConfig:
     config = OmegaConf.structured(schema)
     for node in _nodes(config):
         OmegaConf.set_readonly(node, None)
+        if OmegaConf.get_type(node) is dict:  # whose keys are the user's
+            OmegaConf.set_struct(node, False)
     return config
 
 
