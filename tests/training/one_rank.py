@@ -12,6 +12,7 @@ from sparsegen.models import SparseGen
 from sparsegen.training.config import TrainConfig, load_config
 from sparsegen.training.devices import build_fabric
 from sparsegen.training.logs import Stopwatch
+from sparsegen.training.objective import has_idle_parameters
 from sparsegen.training.trainer import Trainer
 
 STEPS = (0, 1, 2, 3)  # with and without noised views, self-conditioning, prefixes of the queries
@@ -19,7 +20,7 @@ STEPS = (0, 1, 2, 3)  # with and without noised views, self-conditioning, prefix
 
 def gradients(config: TrainConfig, folder: Path) -> list[dict[str, torch.Tensor]]:
     """The gradient of every parameter in each of a few steps, without any step taken; {} without noise."""
-    fabric = build_fabric(config.device, "float32")
+    fabric = build_fabric(config.device, "float32", idle_parameters=has_idle_parameters(config))
     torch.manual_seed(config.seed)
     trainer = Trainer(config, SparseGen(config.model), fabric, folder, load_packed(config.data.train))
     trainer.watch = Stopwatch(fabric.device)

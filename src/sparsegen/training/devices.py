@@ -30,12 +30,18 @@ _LOST_PEER = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken p
 
 
 def build_fabric(
-    device: str = "auto", precision: str = "auto", devices: int = 1, strategy: str = "auto", nodes: int = 1
+    device: str = "auto",
+    precision: str = "auto",
+    devices: int = 1,
+    strategy: str = "auto",
+    nodes: int = 1,
+    idle_parameters: bool = False,
 ) -> Fabric:
     """Lightning Fabric for "auto", "cpu" or "cuda", launched; precision "auto" is bfloat16 where native.
 
     `devices` processes on each of `nodes` machines share one batch (distributed data parallel): they are
-    started here as copies of this command, or are there already under `torchrun`.
+    started here as copies of this command, or are there already under `torchrun`. They must know if steps
+    leave `idle_parameters` without a gradient.
     """
     from lightning_fabric import Fabric
 
@@ -55,7 +61,7 @@ def build_fabric(
         precision = "bfloat16" if cuda or torch.cpu._is_avx512_bf16_supported() else "float32"
     kind = "cuda" if cuda else "cpu"
     plugin = _autocast(kind) if precision == "bfloat16" else None
-    chosen = _ddp() if strategy == "ddp" or devices * nodes > 1 else "auto"
+    chosen = _ddp(idle_parameters) if strategy == "ddp" or devices * nodes > 1 else "auto"
     fabric = Fabric(accelerator=kind, devices=devices, num_nodes=nodes, strategy=chosen, plugins=plugin)
     fabric.launch()
     return fabric
@@ -76,11 +82,10 @@ def _world(devices: int, nodes: int) -> tuple[int, int]:
     return started, int(os.environ["WORLD_SIZE"]) // started
 
 
-def _ddp() -> Any:
+def _ddp(idle_parameters: bool) -> Any:
     from lightning_fabric.strategies.ddp import DDPStrategy
 
-    # A step may leave parameters without a gradient, such as heads of layers that no loss looks at.
-    return DDPStrategy(find_unused_parameters=True)
+    return DDPStrategy(find_unused_parameters=idle_parameters)
 
 
 def _autocast(kind: str) -> Precision:

@@ -29,6 +29,11 @@ def training_renderer(gaussians: Gaussians, cameras: Cameras) -> Rendering:
     return render(gaussians, cameras, depth=False)
 
 
+def has_idle_parameters(config: TrainConfig) -> bool:
+    """Whether steps leave parameters without a gradient: heads of layers that no loss looks at."""
+    return not config.model.head.shared and not _looks_at_every_layer(config)
+
+
 class Objective:
     """The loss of a batch; every choice in it follows from the run's seed and the step's number."""
 
@@ -57,7 +62,7 @@ class Objective:
             condition = self._self_conditioning(batch, renderer, watch)
         queries = self._queries(rng)
         views = rng.permutation(batch.targets.view_count)[: config.loss.intermediate_views].tolist()
-        which = "all" if config.loss.intermediate and views else "last"
+        which = "all" if _looks_at_every_layer(config) else "last"
         layers = forward(
             self.wrapped,
             batch.inputs,
@@ -89,6 +94,10 @@ class Objective:
         watch.lap("network")
         rendering = renderer(layers[-1], batch.inputs.cameras[:, batch.clean :])
         return torch.cat([batch.inputs.images[:, : batch.clean], rendering.rgb.clamp(0, 1)], dim=1)
+
+
+def _looks_at_every_layer(config: TrainConfig) -> bool:
+    return bool(config.loss.intermediate and config.loss.intermediate_views)
 
 
 def _timed(renderer: Renderer, watch: Stopwatch) -> Renderer:

@@ -20,6 +20,7 @@ from sparsegen.training.config import TrainConfig, load_config, save_config
 from sparsegen.training.dataset import load_training_set
 from sparsegen.training.devices import build_fabric, lost_peers
 from sparsegen.training.logs import logger
+from sparsegen.training.objective import has_idle_parameters
 from sparsegen.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -45,7 +46,14 @@ def train(config: TrainConfig) -> str:
         if viewsets is not None:
             _check_size(str(source), viewsets, config.model.image_size)
     # Only now the processes of the run: a mistake above is told once.
-    fabric = build_fabric(config.device, config.precision, config.devices, config.strategy, config.nodes)
+    fabric = build_fabric(
+        config.device,
+        config.precision,
+        config.devices,
+        config.strategy,
+        config.nodes,
+        has_idle_parameters(config),
+    )
     if not fabric.is_global_zero:  # one process speaks for all
         logging.getLogger("sparsegen").setLevel(logging.ERROR)
     with lost_peers(fabric, folder):
