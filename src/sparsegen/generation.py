@@ -107,8 +107,11 @@ class Pipeline:
             raise InputError(
                 f"the model takes pictures of {size} x {size} pixels, got {found}; fit them first"
             )
-        noiseless = steps == 1 and placeholders is None and not self.model.config.needs_placeholders
-        if clean is not None and noiseless:
+        config = self.model.config
+        if clean is None and not config.flow:
+            raise InputError("the model was trained without the flow: give it at least one picture")
+        noiseless = steps == 1 and placeholders is None and not config.needs_placeholders
+        if clean is not None and (noiseless or not config.flow):
             return self.model(clean, clean.images.new_zeros(clean.images.shape[:2]), queries=queries)[-1]
         cameras = (placeholders or _placeholder_cameras(views, len(seeds), size)).to(self.device)
         noisy = _noise(seeds, cameras).to(self.device)

@@ -17,12 +17,24 @@ def test_model_is_chosen_by_name(name):
 def test_overrides_reach_every_group():
     config = compose_config(
         [*ENOUGH, "lr=3e-4", "loss.ssim=0.2", "model.num_queries=64", "model.head.max_scale=0.2",
-         "sampling.clean_probabilities=[0,1]"]
+         "sampling.clean_probabilities=[0,1]", "multipliers={image_encoder:0.1,heads:2}"]
     )  # fmt: skip
     assert config.optimizer.lr == 3e-4  # a bare name will do where one group has it
     assert config.loss.ssim == 0.2
     assert (config.model.num_queries, config.model.head.max_scale) == (64, 0.2)
     assert config.sampling.clean_probabilities == [0, 1]
+    assert config.optimizer.multipliers == {"image_encoder": 0.1, "heads": 2.0}
+
+
+def test_the_papers_recipe_is_the_preset():
+    """The figures of the reference's configuration; its L2 is on [-1, 1], ours on [0, 1]."""
+    config = compose_config([*ENOUGH, "model=paper"])
+    loss = config.loss
+    assert (loss.image, loss.perceptual, loss.ssim, loss.alpha) == (4.0, 0.1, 0.1, 0.1)
+    assert (loss.offset, loss.offset_limit, loss.gradient, loss.scale) == (0.05, 0.1, 0.0, 0.0)
+    assert (loss.intermediate, loss.intermediate_views) == (1.0, config.sampling.views)
+    assert (config.optimizer.lr, config.batch_size, config.optimizer.betas) == (2e-5, 16, (0.9, 0.99))
+    assert config.sampling.clean_probabilities[0] == 0.2  # "hard" batches
 
 
 def test_saved_configuration_comes_back(tmp_path):
@@ -46,9 +58,13 @@ def test_settings_can_be_read_before_a_run_is_complete():
         ("model=huge", r"^model=huge: expected one of base, paper, tiny"),
         ("max_time=soon", r"^max_time=soon: expected a duration such as 90s"),
         ("sitting=", r"^sitting=: expected a duration"),
-        ("anchors=cube", r"^anchors=cube: expected hull or model"),
+        ("anchors=cube", r"^anchors=cube: expected hull, model or fixed_random"),
         ("name=[1,", r"^name=\[1,: "),
         ("max_time", r"^max_time: expected KEY=VALUE"),
+        ("num_queries=0", r"^num_queries=0: expected at least 1"),
+        ("anchor_sampling=no", r"^anchor_sampling=no: expected off, anchors or gaussians"),
+        ("flow=maybe", r"^model\.flow=maybe: "),
+        ("position_encoding=3x", r"^position_encoding=3x: "),
         ("+extra=1", r"^\+extra: no such setting"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from skimage.metrics import structural_similarity
@@ -145,3 +147,29 @@ def test_terms_of_weight_zero_are_left_out():
     config = LossConfig(alpha=0.5, gradient=0.0)
     _, terms = training_loss([gaussians(1, 2)], pictures(2, 3), targets, config, flat_renderer)
     assert set(terms) == {"image"}  # and no opacity term where no alpha is known
+
+
+@pytest.mark.parametrize("name", ["image", "alpha", "perceptual", "ssim", "gradient", "offset", "scale"])
+def test_every_term_can_be_switched_off_on_every_layer(name):
+    """The loss without a term is the loss with it less the term's share, last layer and others."""
+    targets = Views(pictures(1, 2, 3, 16, 16), orbit(2, size=16).expand(1, 2), pictures(1, 2, 16, 16, seed=1))
+    layers = [gaussians(1, 4, seed=i) for i in range(2)]
+    weights = {
+        "image": 1.0,
+        "alpha": 0.5,
+        "perceptual": 0.7,
+        "ssim": 0.2,
+        "gradient": 0.1,
+        "offset": 0.3,
+        "scale": 0.4,
+    }
+
+    def loss(**changes: float) -> float:
+        limits = LossConfig(intermediate=0.5, offset_limit=0.0, scale_limit=0.0)
+        config = replace(limits, **(weights | changes))
+        args = layers, pictures(4, 3), targets, config, flat_renderer, [0, 1]
+        return training_loss(*args, perceptual=lambda a, b: (a - b).abs().mean())[0].item()
+
+    alone = loss(**{other: 0.0 for other in weights if other != name})
+    assert alone > 1e-3
+    assert loss() - loss(**{name: 0.0}) == pytest.approx(alone, rel=1e-3)

@@ -144,12 +144,19 @@ def test_many_bad_losses_end_the_run(tiny_config, two_balls, monkeypatch, factor
     trainer.fit(steps=2)
     good = trainer._loss
     monkeypatch.setattr(trainer, "_loss", lambda batch: (good(batch)[0] * factor, {}))
-    with pytest.raises(InputError, match="3 steps in a row without a usable loss"):
+    with pytest.raises(InputError, match=r"3 steps in a row without a usable loss .*run/bad_batch\.pt"):
         trainer.fit()
     assert trainer.step == 4  # the third bad step is not counted
     latest = trainer.checkpoints.latest()
     assert latest is not None
     assert load_checkpoint(latest)["step"] == 2
+    # The last batch is kept as plain tensors: what was seen, what was wanted, and of which objects.
+    kept, batch = load_checkpoint(trainer.folder / "bad_batch.pt"), trainer.sampler.batch(4, 8)
+    assert kept["step"] == 4
+    assert kept["objects"] == [two_balls.names[i] for i in batch.object_ids]
+    assert torch.equal(kept["inputs"]["images"], batch.inputs.images)
+    assert torch.equal(kept["targets"]["cameras"]["viewmats"], batch.targets.cameras.viewmats)
+    assert torch.equal(kept["times"], batch.times)
 
 
 def test_a_run_ends_on_the_clock_and_a_sitting_before(tiny_config, two_balls, monkeypatch):
@@ -184,7 +191,7 @@ def test_the_log_of_a_resumed_run_has_no_lost_steps(tiny_config, two_balls):
     assert [line["step"] for line in lines if line["event"] == "train"] == [1, 2, 3, 4, 5, 6]
     (validation,) = [line for line in lines if line["event"] == "validation"]
     assert {"psnr", "psnr_inside", "iou", "gap", "psnr_two", "sharpness", "dead"} < validation.keys()
-    shares = [lines[0][f"share_{phase}"] for phase in ("data", "network", "splatting", "optimizer")]
+    shares = [lines[0][f"share_{phase}"] for phase in ("data", "network", "splatting", "losses", "optimizer")]
     assert sum(shares) == pytest.approx(1)
     assert min(shares) > 0
 

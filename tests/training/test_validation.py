@@ -10,7 +10,7 @@ from test_trainer import build
 
 from sparsegen.data.viewpoints import INPUT_VIEW, SECOND_INPUT_VIEW
 from sparsegen.models import SparseGen
-from sparsegen.training.trainer import training_renderer
+from sparsegen.training.objective import training_renderer
 from sparsegen.training.validation import ValidationConfig, Validator, input_views
 
 COLORS = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]])
@@ -57,8 +57,8 @@ def test_gap_measures_what_the_picture_is_worth(tiny_config):
     class Painter(SparseGen):
         sees = True
 
-        def forward(self, views, times, self_conditioning=None, layers="last"):
-            result = super().forward(views, times, self_conditioning, layers)[-1]
+        def forward(self, views, times, self_conditioning=None, layers="last", queries=None):
+            result = super().forward(views, times, self_conditioning, layers, queries)[-1]
             darkest = views.images[:, 0].flatten(2).min(-1).values if self.sees else torch.zeros(1, 3)
             colors = darkest[:, None].expand_as(result.colors)
             return [replace(result, colors=colors)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from sparsegen.benchmarking import generate, network, splatting
+from sparsegen.benchmarking import generate, network, splatting, training
 from sparsegen.benchmarking.timing import Row, matrix_rate
 from sparsegen.formats.files import atomic_path
 from sparsegen.generation import choose_device
@@ -54,6 +54,11 @@ def measure(parts: tuple[str, ...], device_name: str, repeats: int, bfloat16: st
     if "generate" in parts:
         log.info("timing generation")
         measured.rows += generate.measure(device, repeats)
+    if "train" in parts:
+        log.info("timing training")
+        rows, remarks = training.measure(device, repeats, rates)
+        measured.rows += rows
+        measured.remarks += remarks
     return measured
 
 

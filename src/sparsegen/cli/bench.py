@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUMMARY = "measure how fast splatting, network and generation are on this machine"
+SUMMARY = "measure how fast splatting, network, generation and training are on this machine"
 
-PARTS = ("splatting", "network", "generate")
+PARTS = ("splatting", "network", "generate", "train")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 SUMMARY = "train on a viewset dataset, continue a run, or export its weights"
@@ -11,6 +12,10 @@ _EXAMPLES = """\
 examples:
   sparsegen train data.train=cars_train.pack data.val=cars_val.pack model=tiny max_time=30m
   sparsegen train ... lr=3e-4 loss.ssim=0.1 model.num_queries=256      any setting is KEY=VALUE
+  sparsegen train ... devices=2 strategy=ddp                           two processes share each batch
+  torchrun --nproc-per-node=8 -m sparsegen train ...                   the same, on any number of machines
+  sparsegen train ... flow=off                                         ablations: position_encoding=off,
+                          anchors=fixed_random, num_queries=256, anchor_sampling=off
   sparsegen train --settings model=base                                show them all, and stop
   sparsegen train --export runs/run -o weights                         averaged weights as a model folder
 
@@ -43,4 +48,6 @@ def run(args: argparse.Namespace) -> int:
     config = compose_config(args.overrides)
     from sparsegen.training.run import train
 
-    return _EXIT_STATUS.get(train(config), 0)
+    status = _EXIT_STATUS.get(train(config), 0)
+    # The other processes of a run end well: their failure would count as the first one's.
+    return status if os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0" else 0

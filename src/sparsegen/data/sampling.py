@@ -42,6 +42,7 @@ class Batch:
     times: Float[Tensor, "b v"]  # of the inputs: 0 for clean, one t an object for its noised views
     clean: int  # number of clean views among the inputs
     targets: Views  # every view of the viewset, clean, with alphas
+    object_ids: Int[np.ndarray, "b"]  # of the targets, in the dataset
 
     @property
     def noised(self) -> int:
@@ -53,7 +54,8 @@ class Sampler:
 
     Batch number `step` depends on nothing but the seed, `step` and the number of samples drawn before
     it, so a resumed run continues exactly, on any number of processes: each process takes its share of
-    one global batch. Every object is seen once before any is seen again.
+    one global batch. Every object is seen once before any is seen again; `objects` names those to draw
+    from, all of them if left out.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class Sampler:
         rank: int = 0,
         world_size: int = 1,
         device: torch.device | str = "cpu",
+        objects: Int[np.ndarray, "n"] | None = None,
     ) -> None:
         self.viewsets = viewsets
+        self.objects = np.arange(len(viewsets)) if objects is None else objects
         self.batch_size = batch_size
         self.config = config
         self.seed = seed
@@ -114,7 +118,7 @@ class Sampler:
         if self.config.shuffled_inputs:
             kept, t = kept.objects(torch.arange(len(t)).roll(-1)), t.roll(-1)
         is_noised = (torch.arange(clean + noised, device=self.device) >= clean).float()
-        return Batch(kept.without_alphas(), t[:, None] * is_noised, clean, targets)
+        return Batch(kept.without_alphas(), t[:, None] * is_noised, clean, targets, object_ids[mine])
 
     @property
     def _first_noised(self) -> int:
@@ -129,14 +133,14 @@ class Sampler:
         return clean, noised
 
     def _objects(self, samples: int) -> Int[np.ndarray, "b"]:
-        count = len(self.viewsets.names)
+        count = len(self.objects)
         positions = samples + np.arange(self.batch_size)
         object_ids = np.empty(self.batch_size, dtype=np.int64)
         for epoch in np.unique(positions // count):
             shuffled = np.random.default_rng((self.seed, 1, epoch)).permutation(count)
             current = positions // count == epoch
             object_ids[current] = shuffled[positions[current] % count]
-        return object_ids
+        return self.objects[object_ids]
 
     def _noise(self, views: Views, t: Float[Tensor, "b"], seed: int) -> Views:
         if not views.view_count:

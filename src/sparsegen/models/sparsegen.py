@@ -40,7 +40,8 @@ class ModelConfig:
     features at the Gaussians that the decoder layer before has placed. `symmetric` objects are their own
     mirror images in the plane y = 0, and features and colors are read at mirrored points as well.
     `needs_placeholders`: noise placeholders stand beside the clean views even where one step is taken.
-    `truncate_times` cuts times to thousandths, as the reference does when it samples.
+    `truncate_times` cuts times to thousandths, as the reference does when it samples. Without `flow` the
+    network maps clean views to Gaussians directly, and has never seen a noised one.
     """
 
     image_size: int = 128
@@ -60,6 +61,7 @@ class ModelConfig:
     needs_placeholders: bool = False
     detail_width: int = 48
     truncate_times: bool = False
+    flow: bool = True
     image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
     position_encoder: PositionEncoderConfig = field(default_factory=PositionEncoderConfig)
     head: GaussianHeadConfig = field(default_factory=GaussianHeadConfig)

@@ -22,9 +22,13 @@ class CheckpointFolder:
         self.folder = folder
         self.keep = keep
 
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step lies."""
+        return self.folder / f"step_{step:08d}.pt"
+
     def save(self, state: Mapping[str, Any], step: int) -> Path:
         """Write a checkpoint, then remove the oldest beyond `keep`."""
-        path = self.folder / f"step_{step:08d}.pt"
+        path = self.path(step)
         with atomic_path(path) as temporary:
             _write(state, temporary)
         for old in self._steps()[: -self.keep]:

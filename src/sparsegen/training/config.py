@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class DataConfig:
 
     train: str = MISSING
     val: str | None = None
+    strict: bool = False  # a broken object stops the run instead of being left out
 
 
 @dataclass
@@ -53,11 +54,17 @@ class TrainConfig:
     max_steps: int | None = None
     sitting: str | None = None
     batch_size: int = 8
-    anchors: str = "hull"  # "hull": inside the training set's alpha hull; "model": as the model draws them
+    # "hull": inside the training set's alpha hull; "model": as the model draws them; "fixed_random": anywhere
+    # in the cube, and never trained
+    anchors: str = "hull"
+    position_encoding: bool = True  # of the image tokens
     self_conditioning_probability: float = 0.5
     elastic_probability: float = 0.0  # share of steps that use a random prefix of the anchor queries
     ema_decay: float = 0.999
     device: str = "auto"  # auto, cpu, cuda
+    devices: int = 1  # processes on each machine, which share a batch
+    nodes: int = 1  # machines
+    strategy: str = "auto"  # auto: ddp where there are several processes
     precision: str = "auto"  # auto: bfloat16 where the hardware has it; float32, bfloat16
     log_every: int = 50  # steps
     checkpoint_every: str = "5m"
@@ -93,7 +100,25 @@ def compose_config(overrides: Sequence[str] = ()) -> TrainConfig:
     config = OmegaConf.to_object(composed)
     assert isinstance(config, TrainConfig)
     _check_values(config)
-    return config
+    return with_ablations(config)
+
+
+def with_ablations(config: TrainConfig) -> TrainConfig:
+    """The configuration with everything set that the paper's ablation switches imply."""
+    model, sampling = config.model, config.sampling
+    if not config.position_encoding:
+        model = replace(model, position_encoder=replace(model.position_encoder, frustum=False, sine=False))
+    if model.flow:
+        return replace(config, model=model)
+    clean = [0.0, *sampling.clean_probabilities[1:]]
+    if not sum(clean):
+        raise InputError(
+            f"flow=off: sampling.clean_probabilities is {sampling.clean_probabilities}, but without the flow "
+            "every batch needs a clean view"
+        )
+    clean = [share / sum(clean) for share in clean]
+    sampling = replace(sampling, clean_probabilities=clean, noised_probabilities=[1.0])
+    return replace(config, model=model, sampling=sampling, self_conditioning_probability=0.0)
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
@@ -133,6 +158,8 @@ def _thawed(schema: Any) -> DictConfig:
     config = OmegaConf.structured(schema)
     for node in _nodes(config):
         OmegaConf.set_readonly(node, None)
+        if OmegaConf.get_type(node) is dict:  # whose keys are the user's
+            OmegaConf.set_struct(node, False)
     return config
 
 
@@ -150,8 +177,16 @@ def _check_values(config: TrainConfig) -> None:
     seconds("validation.every", config.validation.every)
     if config.max_time is None and config.max_steps is None:
         raise InputError("the run has no end: set max_time=30m or max_steps=10000")
-    if config.anchors not in ("hull", "model"):
-        raise InputError(f"anchors={config.anchors}: expected hull or model")
+    if config.anchors not in ("hull", "model", "fixed_random"):
+        raise InputError(f"anchors={config.anchors}: expected hull, model or fixed_random")
+    if config.model.num_queries < 1:
+        raise InputError(f"num_queries={config.model.num_queries}: expected at least 1")
+    if config.model.anchor_sampling not in ("off", "anchors", "gaussians"):
+        raise InputError(
+            f"anchor_sampling={config.model.anchor_sampling}: expected off, anchors or gaussians"
+        )
+    if not any(getattr(config.loss, name) for name in ("image", "alpha", "perceptual", "ssim", "gradient")):
+        raise InputError("loss: every term that looks at pictures is 0; give one of them a weight")
 
 
 def _qualified(override: str, known: set[str]) -> str:

@@ -22,13 +22,16 @@ class RunLog:
     """`log.jsonl` and `tensorboard/` of a run folder, and a progress bar where there is a terminal.
 
     A resumed run continues them from `step`: what a killed process logged after its last checkpoint
-    is dropped.
+    is dropped. Of a run's processes only one `writes`.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, writes: bool = True) -> None:
         from torch.utils.tensorboard import SummaryWriter
         from tqdm import tqdm
 
+        self._writes = writes
+        if not writes:
+            return
         self._path = folder / "log.jsonl"
         if self._path.exists():
             kept = [line for line in self._path.read_text().splitlines() if _step(line) <= step]
@@ -40,6 +43,8 @@ class RunLog:
 
     def write(self, event: str, step: int, values: Mapping[str, float]) -> None:
         """Log the finite ones among some numbers: one line of JSON, one scalar each in TensorBoard."""
+        if not self._writes:
+            return
         values = {name: value for name, value in values.items() if math.isfinite(value)}
         with self._path.open("a") as file:
             file.write(json.dumps({"event": event, "step": step, **values}) + "\n")
@@ -48,12 +53,15 @@ class RunLog:
 
     def progress(self, share: float, text: str) -> None:
         """Move the bar to `share` of the run."""
+        if not self._writes:
+            return
         self._bar.n = min(share, 1.0)
         self._bar.set_postfix_str(text)
 
     def close(self) -> None:
-        self._bar.close()
-        self._board.close()
+        if self._writes:
+            self._bar.close()
+            self._board.close()
 
 
 class Stopwatch:

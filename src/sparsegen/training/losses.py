@@ -19,6 +19,7 @@ from sparsegen.splatting import Rendering
 from sparsegen.views import Views, stack_views
 
 Renderer = Callable[[Gaussians, Cameras], Rendering]
+PictureDistance = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass
@@ -31,6 +32,8 @@ class LossConfig:
 
     image: float = 1.0
     alpha: float = 0.5
+    perceptual: float = 0.0
+    perceptual_weights: str | None = None  # VGG-19's file; without it, what `training.perceptual` finds
     ssim: float = 0.0
     ssim_stride: int = 2
     gradient: float = 0.03
@@ -99,12 +102,15 @@ def scale_loss(gaussians: Gaussians, limit: float) -> Float[Tensor, ""]:
     return (gaussians.scales - limit).clamp_min(0).square().mean()
 
 
-def rendering_terms(rendering: Rendering, targets: Views, config: LossConfig) -> dict[str, Float[Tensor, ""]]:
-    """The terms that compare renderings with pictures; a term of weight 0 is left out.
-
-    A perceptual term belongs here.
-    """
-    terms = {"image": image_loss(rendering.rgb, targets.images)}
+def rendering_terms(
+    rendering: Rendering, targets: Views, config: LossConfig, perceptual: PictureDistance | None = None
+) -> dict[str, Float[Tensor, ""]]:
+    """The terms that compare renderings with pictures; a term of weight 0 is left out."""
+    terms = {}
+    if config.image:
+        terms["image"] = image_loss(rendering.rgb, targets.images)
+    if config.perceptual and perceptual is not None:
+        terms["perceptual"] = perceptual(rendering.rgb, targets.images)
     if config.alpha and targets.alphas is not None:
         terms["alpha"] = alpha_loss(rendering.alpha, targets.alphas)
     if config.ssim:
@@ -133,20 +139,21 @@ def training_loss(
     config: LossConfig,
     renderer: Renderer,
     intermediate_views: Sequence[int] = (),
+    perceptual: PictureDistance | None = None,
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
     """The weighted sum over all decoder layers, and the last layer's terms, unweighted, for the log.
 
     The last layer is compared in every target view, the layers before it in `intermediate_views`.
     """
     *middle, last = layers
-    terms = rendering_terms(renderer(last, targets.cameras), targets, config)
+    terms = rendering_terms(renderer(last, targets.cameras), targets, config, perceptual)
     terms |= gaussian_terms(last, anchors, config)
     total = _weighted(terms, config)
     if middle and config.intermediate and intermediate_views:
         # All layers before the last as one batch of (layers * B) objects: one call of the renderer.
         some = stack_views([targets.select(list(intermediate_views))] * len(middle))
         stacked = cat(middle)
-        extra = rendering_terms(renderer(stacked, some.cameras), some, config)
+        extra = rendering_terms(renderer(stacked, some.cameras), some, config, perceptual)
         extra |= gaussian_terms(stacked, anchors, config)
         total = total + config.intermediate * len(middle) * _weighted(extra, config)
     return total, {name: value.detach() for name, value in terms.items()}

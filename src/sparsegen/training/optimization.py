@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
 
+from sparsegen.errors import InputError
+
 
 @dataclass
 class OptimizerConfig:
-    """AdamW, warm-up and cosine; `final` is the share of the learning rate that is left at the end."""
+    """AdamW, warm-up and cosine; `final` is the share of the learning rate that is left at the end.
+
+    `multipliers` scale the rate of single parts of the network, named as its parameters start, as in
+    `optimizer.multipliers={image_encoder: 0.1, heads: 2}`; 0 freezes a part.
+    """
 
     lr: float = 6e-4
+    multipliers: dict[str, float] = field(default_factory=dict)
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
     warmup_steps: int = 100
@@ -22,14 +30,26 @@ class OptimizerConfig:
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices only: not biases, norms, embeddings or anchors."""
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    matrices = [p for name, p in named if p.ndim >= 2 and name.endswith("weight")]
-    chosen = {id(p) for p in matrices}
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": [p for _, p in named if id(p) not in chosen], "weight_decay": 0.0},
+    """AdamW that decays matrices only: not biases, norms, embeddings or anchors.
+
+    Its groups are the network's parts with a rate of their own, and the rest, each with and without decay.
+    """
+    parts = {name.split(".")[0] for name, _ in model.named_parameters()}
+    unknown = sorted(set(config.multipliers) - parts)
+    if unknown:
+        raise InputError(
+            f"optimizer.multipliers: no part {unknown[0]!r} in the network; it has {', '.join(sorted(parts))}"
+        )
+    groups: list[dict[str, Any]] = [
+        {"params": [], "weight_decay": decay, "multiplier": multiplier}
+        for multiplier in (1.0, *config.multipliers.values())
+        for decay in (config.weight_decay, 0.0)
     ]
+    order = {part: 1 + i for i, part in enumerate(config.multipliers)}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            is_matrix = parameter.ndim >= 2 and name.endswith("weight")
+            groups[2 * order.get(name.split(".")[0], 0) + (not is_matrix)]["params"].append(parameter)
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
 
 
@@ -44,5 +64,6 @@ def learning_rate(config: OptimizerConfig, step: int, progress: float) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group its multiple of a rate."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("multiplier", 1.0)  # older checkpoints know no multipliers

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,9 +17,14 @@ from sparsegen.models.pretrained import load_pretrained, load_state, save_pretra
 from sparsegen.training.anchors import hull_anchors
 from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
 from sparsegen.training.config import TrainConfig, load_config, save_config
-from sparsegen.training.devices import build_fabric
+from sparsegen.training.dataset import load_training_set
+from sparsegen.training.devices import build_fabric, lost_peers
 from sparsegen.training.logs import logger
+from sparsegen.training.objective import has_idle_parameters
 from sparsegen.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def train(config: TrainConfig) -> str:
@@ -33,26 +40,54 @@ def train(config: TrainConfig) -> str:
             f"{folder}: holds a run already; choose another name= or continue it with resume=true"
         )
     make_folder(folder)
-    fabric = build_fabric(config.device, config.precision)
-    train_set = load_viewsets(config.data.train)
+    train_set = load_training_set(config.data.train, config.data.strict)
     val_set = None if config.data.val is None else load_viewsets(config.data.val)
     for source, viewsets in ((config.data.train, train_set), (config.data.val, val_set)):
         if viewsets is not None:
             _check_size(str(source), viewsets, config.model.image_size)
+    # Only now the processes of the run: a mistake above is told once.
+    fabric = build_fabric(
+        config.device,
+        config.precision,
+        config.devices,
+        config.strategy,
+        config.nodes,
+        has_idle_parameters(config),
+    )
+    if not fabric.is_global_zero:  # one process speaks for all
+        logging.getLogger("sparsegen").setLevel(logging.ERROR)
+    with lost_peers(fabric, folder):
+        ended = _train(config, fabric, folder, latest, train_set, val_set)
+    if fabric.world_size > 1:
+        torch.distributed.destroy_process_group()
+    return ended
+
+
+def _train(
+    config: TrainConfig,
+    fabric: Fabric,
+    folder: Path,
+    latest: Path | None,
+    train_set: Viewsets,
+    val_set: Viewsets | None,
+) -> str:
+    """The part of a run that each of its processes goes through."""
     torch.manual_seed(config.seed)
     model = fresh_model(config, train_set) if latest is None else SparseGen(config.model)
     trainer = Trainer(config, model, fabric, folder, train_set, val_set)
     if latest is not None:
         trainer.resume(latest)
-    save_config(config, folder / "config.yaml")
+    if fabric.is_global_zero:
+        save_config(config, folder / "config.yaml")
     count = sum(p.numel() for p in model.parameters())
     logger.info(
-        "%s: %.1fM parameters, %d objects of %d views, %s, %s",
-        folder, count / 1e6, *train_set.images.shape[:2], fabric.device, fabric.strategy.precision.precision,
+        "%s: %.1fM parameters, %d objects of %d views, %d x %s, %s",
+        folder, count / 1e6, len(trainer.sampler.objects), train_set.images.shape[1],
+        fabric.world_size, fabric.device, fabric.strategy.precision.precision,
     )  # fmt: skip
     with writing(folder):  # log lines and TensorBoard's events
         ended = trainer.fit()
-    if ended == "finished":
+    if ended == "finished" and fabric.is_global_zero:
         logger.info("weights: %s", export_weights(folder))
     return ended
 
@@ -63,6 +98,8 @@ def fresh_model(config: TrainConfig, train_set: Viewsets) -> SparseGen:
     if config.init is not None:
         source = Path(config.init)
         load_state(model, load_pretrained(source).state_dict(), source)
+    elif config.anchors == "fixed_random":
+        model.set_anchors(config.model.bound * (2 * torch.rand(config.model.num_queries, 3) - 1))
     elif config.anchors == "hull":
         model.set_anchors(hull_anchors(train_set, config.model.num_queries, config.seed))
     return model

@@ -3,49 +3,43 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from sparsegen.cameras import Cameras
 from sparsegen.data.packed import Viewsets
 from sparsegen.data.sampling import Batch, Sampler
 from sparsegen.errors import InputError
-from sparsegen.gaussians import Gaussians
 from sparsegen.models import SparseGen
 from sparsegen.models.pretrained import load_state
-from sparsegen.splatting import Rendering, render
 from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
 from sparsegen.training.config import TrainConfig, seconds
-from sparsegen.training.devices import TensorModel, forward
+from sparsegen.training.dataset import usable_objects
+from sparsegen.training.devices import TensorModel, gather_random_states, largest, set_random_states
 from sparsegen.training.ema import Ema
+from sparsegen.training.health import save_bad_batch, usable
 from sparsegen.training.logs import RunLog, Stopwatch, clock, log_redirected, logger
-from sparsegen.training.losses import Renderer, training_loss
+from sparsegen.training.losses import Renderer
+from sparsegen.training.objective import Objective, training_renderer
 from sparsegen.training.optimization import build_optimizer, learning_rate, set_learning_rate
 from sparsegen.training.pacing import Due, ending_signals
-from sparsegen.training.validation import Scores, Validator
+from sparsegen.training.perceptual import perceptual_distance
+from sparsegen.training.validation import Validator
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 # A run whose input pictures matter less than this after its first steps has gone blind.
 _BLIND_GAP, _BLIND_STEP = 0.5, 1000  # decibels, steps
-# The smallest prefix of the anchor queries that is trained by itself, as a share of all.
-ELASTIC_MIN_SHARE = 1 / 8
 # What a step's time is split into.
-_PHASES = ("data", "network", "splatting", "optimizer")
+PHASES = ("data", "network", "splatting", "losses", "optimizer")
 # What a checkpoint holds besides weights, optimizer and random states.
 _PLAIN = ("step", "samples", "seconds_used", "running_loss", "best", "bad_steps", "validated")
-
-
-def training_renderer(gaussians: Gaussians, cameras: Cameras) -> Rendering:
-    """Splatting over white without depth, which no loss looks at."""
-    return render(gaussians, cameras, depth=False)
 
 
 class Trainer:
@@ -67,9 +61,14 @@ class Trainer:
         self.renderer = renderer
         self.checkpoints = CheckpointFolder(folder / "checkpoints", config.checkpoints_kept)
         self.model = model.to(fabric.device).train()
+        self.model.unit_anchors.requires_grad_(config.anchors != "fixed_random")
+        if fabric.global_rank:  # or all processes would drop out the same units
+            torch.manual_seed(config.seed + fabric.global_rank)
         self.ema = Ema(self.model, config.ema_decay)
         optimizer = build_optimizer(self.model, config.optimizer)
         self.wrapped, self.optimizer = fabric.setup(TensorModel(self.model), optimizer)
+        perceptual = perceptual_distance(config.loss, fabric.device)
+        self.objective = Objective(config, self.model, self.wrapped, renderer, perceptual)
         self.sampler = Sampler(
             train_set,
             config.sampling,
@@ -78,6 +77,7 @@ class Trainer:
             fabric.global_rank,
             fabric.world_size,
             fabric.device,
+            usable_objects(train_set, config.data.strict),
         )
         self.validator = None if val_set is None else Validator(val_set, config.validation, fabric.device)
         self.max_time = seconds("max_time", config.max_time)
@@ -102,20 +102,27 @@ class Trainer:
         checkpoint = Due(seconds("checkpoint_every", config.checkpoint_every))
         last_step = None if steps is None else self.step + steps
         start, used_before = time.monotonic(), self.seconds_used
-        self.log, self.watch = RunLog(self.folder, self.step), Stopwatch(self.fabric.device)
+        self.log = RunLog(self.folder, self.step, writes=self.fabric.is_global_zero)
+        self.watch = Stopwatch(self.fabric.device)
+        first = self.fabric.is_global_zero
         with closing(self.log), log_redirected(), ending_signals() as received:
             while True:
-                elapsed = time.monotonic() - start
+                number = signal.Signals[received[0]] if received else 0
+                elapsed = time.monotonic() - start if first else 0.0
+                number, elapsed = largest(self.fabric, number, elapsed)
                 self.seconds_used = used_before + elapsed
-                ended = received[0] if received else self._ended(elapsed, last_step)
+                ended = signal.Signals(number).name if number else self._ended(elapsed, last_step)
                 if ended:
                     break
                 terms = self.train_step()
                 if self.step % config.log_every == 0:
                     self._log_step(terms)
-                if validation.now(self.step):
+                validate, save = largest(
+                    self.fabric, first and validation.now(self.step), first and checkpoint.now(self.step)
+                )
+                if validate:
                     self.validate()
-                if checkpoint.now(self.step):
+                if save:
                     self.save()
             if ended == "finished":  # who interrupts a run waits for its checkpoint only
                 self.validate()
@@ -146,11 +153,14 @@ class Trainer:
         )
         value = float(self.fabric.all_reduce(loss.detach(), reduce_op="mean"))  # type: ignore[arg-type]
         assert norm is not None
-        if self._usable(value, float(norm)):
+        if usable(value, float(norm), self.running_loss, config.explosion):
+            self.bad_steps = 0
             self.optimizer.step()
             self.ema.update(self.model)
             known = not math.isnan(self.running_loss)
             self.running_loss = 0.99 * self.running_loss + 0.01 * value if known else value
+        else:
+            self._skip(batch, value, float(norm))
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.samples += config.batch_size
@@ -158,53 +168,20 @@ class Trainer:
         return {"loss": loss.detach(), **terms, "gradient_norm": norm}
 
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        rng = np.random.default_rng((self.config.seed, 2, self.step))
-        condition = None
-        if batch.noised and rng.random() < self.config.self_conditioning_probability:
-            condition = self._self_conditioning(batch)
-        queries = self._queries(rng)
-        views = rng.permutation(batch.targets.view_count)[: self.config.loss.intermediate_views].tolist()
-        expansion = self.model.config.expansion
-        layers = forward(self.wrapped, batch.inputs, batch.times, condition, expansion, queries)
-        self.watch.lap("network")
-        loss = training_loss(
-            layers, self.model.anchors, batch.targets, self.config.loss, self.renderer, views
-        )
-        self.watch.lap("splatting")
-        for layer in layers:
-            self.watch.lap_in_backward(layer.means, "splatting")
-        return loss
+        return self.objective(batch, self.step, self.watch)
 
-    def _queries(self, rng: np.random.Generator) -> int | None:
-        """How many anchor queries a step uses: all, or now and then a random prefix, small ones as often as
-        large ones, so that one checkpoint serves any number of them."""
-        if rng.random() >= self.config.elastic_probability:
-            return None
-        return round(self.model.config.num_queries * ELASTIC_MIN_SHARE ** rng.random())
-
-    @torch.no_grad()
-    def _self_conditioning(self, batch: Batch) -> Tensor:
-        """The noised views as a first pass renders them; clean views stay as they are."""
-        layers = forward(self.wrapped, batch.inputs, batch.times, None, self.model.config.expansion)
-        self.watch.lap("network")
-        rendering = self.renderer(layers[-1], batch.inputs.cameras[:, batch.clean :])
-        self.watch.lap("splatting")
-        return torch.cat([batch.inputs.images[:, : batch.clean], rendering.rgb.clamp(0, 1)], dim=1)
-
-    def _usable(self, loss: float, norm: float) -> bool:
-        """Whether a step may be taken; too many bad ones in a row end the run."""
-        exploded = loss > self.config.explosion * self.running_loss  # False while there is no mean
-        if math.isfinite(loss) and math.isfinite(norm) and not exploded:
-            self.bad_steps = 0
-            return True
+    def _skip(self, batch: Batch, loss: float, norm: float) -> None:
+        """Leave a step out; too many in a row end the run, with the last batch kept for inspection."""
         self.bad_steps += 1
         logger.warning("step %d skipped: loss %g, gradient norm %g", self.step, loss, norm)
-        if self.bad_steps >= self.config.bad_steps:
-            raise InputError(
-                f"{self.folder}: {self.bad_steps} steps in a row without a usable loss (last {loss:g}); "
-                "resume from its last checkpoint with a smaller lr"
-            )
-        return False
+        if self.bad_steps < self.config.bad_steps:
+            return
+        names = [self.sampler.viewsets.names[i] for i in batch.object_ids]
+        path = save_bad_batch(batch, names, self.step, loss, self.folder, self.fabric.global_rank)
+        raise InputError(
+            f"{self.folder}: {self.bad_steps} steps in a row without a usable loss (last {loss:g}); look at "
+            f"the batch in {path}, or resume from the last checkpoint with a smaller lr"
+        )
 
     def progress(self) -> float:
         """The share of the run that is done, by steps or by the clock, whichever is further."""
@@ -214,13 +191,24 @@ class Trainer:
 
     # --- validation and log --------------------------------------------------------------------
 
-    def validate(self) -> Scores | None:
+    def validate(self) -> None:
         """Score the averaged weights, log the scores, keep the best checkpoint."""
         if self.validator is None or self.step == self.validated:
-            return None
+            return
         self.watch.lap("other")
         self.validated = self.step
-        scores = self.validator.scores(self.ema.model, self.renderer)
+        psnr = self._score(self.validator) if self.fabric.is_global_zero else -math.inf
+        (psnr,) = largest(self.fabric, psnr)
+        if psnr > self.best:
+            self.best = psnr
+            path = self.save()
+            if self.fabric.is_global_zero:
+                self.checkpoints.mark_best(path)
+        self.watch.lap("validation")
+
+    def _score(self, validator: Validator) -> float:
+        """Log the averaged weights' scores; their PSNR."""
+        scores = validator.scores(self.ema.model, self.renderer)
         values = {"seconds": self.seconds_used, "samples": self.samples, "loss": self.running_loss}
         self.log.write("validation", self.step, values | scores.as_dict())
         logger.info(
@@ -232,15 +220,11 @@ class Trainer:
                 self.step,
                 scores.gap,
             )
-        if scores.psnr > self.best:
-            self.best = scores.psnr
-            self.checkpoints.mark_best(self.save())
-        self.watch.lap("validation")
-        return scores
+        return scores.psnr
 
     def _log_step(self, terms: dict[str, Tensor]) -> None:
         spent = self.watch.read()
-        in_steps = {phase: spent.get(phase, 0.0) for phase in _PHASES}
+        in_steps = {phase: spent.get(phase, 0.0) for phase in PHASES}
         total = sum(in_steps.values())
         rate = self.config.log_every * self.config.batch_size / total
         values = {name: float(value) for name, value in terms.items()}
@@ -255,20 +239,22 @@ class Trainer:
     # --- checkpoints ---------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs to continue exactly."""
+        """Everything that a resumed run needs to continue exactly; all processes must ask for it."""
         return {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            **gather_random_states(self.fabric),
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
     def save(self) -> Path:
-        """Write a checkpoint of the current step."""
+        """Write a checkpoint of the current step, from the first process; all wait until it is there."""
         self.watch.lap("other")
-        path = self.checkpoints.save(self.state_dict(), self.step)
+        state, path = self.state_dict(), self.checkpoints.path(self.step)
+        if self.fabric.is_global_zero:
+            self.checkpoints.save(state, self.step)
+        self.fabric.barrier()
         self.watch.lap("saving")
         return path
 
@@ -278,9 +264,7 @@ class Trainer:
         load_state(self.model, state["model"], path)
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
-        if torch.cuda.is_available() and state["cuda_rng"]:
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        set_random_states(self.fabric, state, (self.config.seed, 3, state["step"]))
         for name in _PLAIN:
             setattr(self, name, state[name])
         logger.info("resumed from %s at step %d", path, self.step)

@@ -1,0 +1,150 @@
+"""Several processes that share a batch do what one does, and end together."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import one_rank
+import pytest
+import torch
+from balls import ball_viewsets
+
+from sparsegen.cli.main import main
+from sparsegen.data.packed import save_packed
+from sparsegen.errors import InputError
+from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
+from sparsegen.training.config import DataConfig, load_config, save_config
+from sparsegen.training.devices import build_fabric
+
+LR = 1e-4
+# A network that takes milliseconds, at a constant learning rate and without chance in its layers.
+SETTINGS = [
+    "model.image_size=32", "model.image_encoder.input_size=32", "model.image_encoder.table_size=4",
+    "model.image_encoder.patch_size=8", "model.image_encoder.width=32", "model.image_encoder.heads=2",
+    "model.image_encoder.depth=1", "model.width=32", "model.heads=2", "model.feed_forward=64",
+    "model.num_queries=16", "model.expansion=4", "model.detail_width=16", "model.decoder_layers=2",
+    "batch_size=4", "device=cpu", "precision=float32", "log_every=1", f"lr={LR}", "final=1", "warmup_steps=1",
+]  # fmt: skip
+
+
+@pytest.fixture
+def pack(tmp_path) -> Path:
+    path = tmp_path / "balls.pack"
+    save_packed(ball_viewsets(torch.rand(6, 3)), path)
+    return path
+
+
+def start_ranks(program: list[str]) -> list[subprocess.Popen[str]]:
+    """Two processes of one run, with the environment that `torchrun` gives them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    world = {
+        "TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
+    }  # fmt: skip
+    return [
+        subprocess.Popen(
+            [sys.executable, *program],
+            env=os.environ | world | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("intermediate", [0.3, 0.0])
+def test_two_halves_of_a_batch_give_the_gradients_of_the_whole(tiny_config, pack, tmp_path, intermediate):
+    """With layers that no loss looks at, heads of their own, prefixes of the queries, and no noised view."""
+    config = replace(
+        tiny_config,
+        batch_size=4,
+        data=DataConfig(train=str(pack)),
+        elastic_probability=0.5,
+        loss=replace(tiny_config.loss, intermediate=intermediate),
+        model=replace(tiny_config.model, dropout=0.0, head=replace(tiny_config.model.head, shared=False)),
+    )
+    save_config(config, tmp_path / "config.yaml")
+    program = [one_rank.__file__, str(tmp_path / "config.yaml"), str(tmp_path / "gradients.pt")]
+    for process in start_ranks(program):
+        errors = process.communicate()[1]
+        assert process.returncode == 0, errors
+    halves = torch.load(tmp_path / "gradients.pt")
+    whole = one_rank.gradients(load_config(tmp_path / "config.yaml"), tmp_path)
+    for of_halves, of_whole in zip(halves, whole, strict=True):
+        assert of_halves.keys() == of_whole.keys()
+        for name, expected in of_whole.items():
+            scale = expected.abs().max().item()
+            torch.testing.assert_close(of_halves[name], expected, atol=1e-4 * scale + 1e-9, rtol=1e-3)
+    assert not torch.equal(whole[0]["unit_anchors"], whole[1]["unit_anchors"])
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_more_processes_and_with_fewer(pack):
+    command = ["train", f"data.train={pack}", f"data.val={pack}", f"runs={pack.parent}", *SETTINGS]
+    assert main([*command, "name=one", "max_steps=6"]) == 0
+    assert main([*command, "name=changing", "max_steps=2"]) == 0
+    program = [sys.executable, "-m", "sparsegen", *command, "name=changing", "max_steps=4", "devices=2"]
+    done = subprocess.run([*program, "strategy=ddp"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("resumed from") == 1  # one process speaks for both
+    middle = load_checkpoint(pack.parent / "changing" / "checkpoints" / "step_00000004.pt")
+    assert len(middle["rng"]) == 2
+    assert main([*command, "name=changing", "max_steps=6"]) == 0
+    one, changing = (
+        load_checkpoint(pack.parent / name / "checkpoints" / "step_00000006.pt")
+        for name in ("one", "changing")
+    )
+    assert (changing["step"], changing["samples"]) == (6, 24)
+    assert changing["running_loss"] == pytest.approx(one["running_loss"], rel=1e-4)
+    for name, weights in one["model"].items():
+        assert (changing["model"][name] - weights).abs().mean() < 0.1 * LR, name
+    log = (pack.parent / "changing" / "log.jsonl").read_text().splitlines()
+    assert sum('"event": "train"' in line for line in log) == 6
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_other_and_the_checkpoint_is_whole(pack):
+    command = ["train", f"data.train={pack}", f"runs={pack.parent}", *SETTINGS, "name=killed"]
+    program = ["-m", "sparsegen", *command, "max_time=1h", "checkpoint_every=0s"]
+    first, second = start_ranks(program)
+    checkpoints = CheckpointFolder(pack.parent / "killed" / "checkpoints")
+    while first.poll() is None and checkpoints.latest() is None:
+        time.sleep(0.05)
+    second.kill()
+    errors = first.communicate()[1]
+    second.communicate()
+    assert first.returncode == 2, errors
+    assert "Traceback" not in errors
+    assert "killed: another process of this run has ended (this is process 0 of 2)" in errors.splitlines()[-1]
+    latest = checkpoints.latest()
+    assert latest is not None
+    assert load_checkpoint(latest)["step"] >= 1
+    assert not [path for path in checkpoints.folder.iterdir() if ".part" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("settings", "environment", "expected"),
+    [
+        ({"strategy": "dpp"}, {}, "strategy=dpp: expected auto or ddp"),
+        ({"devices": 0}, {}, "devices=0 nodes=1: expected at least 1"),
+        (
+            {"devices": 4},
+            {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2"},
+            "devices=4: torchrun has started 2 processes here",
+        ),
+    ],
+)
+def test_impossible_worlds_are_refused(monkeypatch, settings, environment, expected):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=expected):
+        build_fabric("cpu", **settings)
