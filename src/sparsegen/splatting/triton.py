@@ -1,32 +1,49 @@
 """Splatting on a GPU by Triton: the contract of `reference` in float32, with gradients, and no toolkit.
 
-Triton comes with every CUDA build of PyTorch for Linux and compiles the kernels at the first call. All objects
-and views of a call are drawn at once; the host never waits for the GPU, so a call can be part of a CUDA graph.
-There are no atomics: results are the same bytes in every run. How fast it is on a GPU has not been measured yet.
+Triton comes with every CUDA build of PyTorch for Linux and compiles the kernels at the first call. All
+objects and views of a call are drawn at once. The host never waits for the GPU, so that a call can be part
+of a CUDA graph. There are no atomics: results are the same bytes in every run. Results are checked in
+Triton's interpreter, and the kernels compile for a GPU, but how fast they are on one is not measured yet.
 
-1. A key for every Gaussian in every picture, sorted once: the order nearest first.
+1. Every Gaussian gets a key in every picture, and one sort of all keys gives the order nearest first.
 2. In that order the Gaussians are projected, and every tile of a picture gets a set of bits: who touches it.
 3. One warp draws one tile, splat by splat.
-4. Backward, every tile writes a row of sums for each of its splats; every splat adds up its tiles' rows; every
-   Gaussian carries the sums of its splats back to its parameters.
+4. Backward, every tile writes a row of sums for each of its splats; every splat adds up its tiles' rows;
+   every Gaussian carries the sums of its splats back to its parameters.
 """
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import triton
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sparsegen.cameras import Cameras
+from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
+
+try:
+    import triton
+except ImportError:
+    raise InputError(
+        "backend 'triton' needs Triton, which is not installed: pip install triton (it is made for Linux)"
+    ) from None
+
 from sparsegen.splatting import triton_binning, triton_projection, triton_raster
-from sparsegen.splatting.triton_layout import SPLAT_COLUMNS, SUM_COLUMNS, TILE_HEIGHT, TILE_WIDTH, W_DEPTH, WORD
+from sparsegen.splatting.triton_layout import (
+    SPLAT_COLUMNS,
+    SUM_COLUMNS,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    W_DEPTH,
+    WORD,
+)
 
 _BLOCK = 128  # Gaussians of a program
 _WORDS = 32  # words of a bit set in a program
@@ -41,9 +58,16 @@ _MAX_TURNS = 16
 def splat(gaussians: Gaussians, cameras: Cameras, depth: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Premultiplied rgb (b, v, 3, h, w), alpha (b, v, h, w) and the sum of weight times depth, or None.
 
-    Takes Gaussians of batch shape (b,) and cameras (b, v) on one device, of any dtype, and computes in float32.
+    Takes Gaussians of batch shape (b,) and cameras (b, v) on one CUDA device, of any dtype, and computes in
+    float32. Raises InputError where the tensors are not on CUDA (Triton's interpreter takes any device).
     There are no gradients for cameras.
     """
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if not interpreted and not (gaussians.means.is_cuda and cameras.viewmats.is_cuda):
+        raise InputError(
+            f"backend 'triton' needs tensors on CUDA, got Gaussians on {gaussians.means.device} and cameras "
+            f"on {cameras.viewmats.device}: move them with .to('cuda') or take backend 'auto'"
+        )
     inputs = (gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.colors)
     inputs = [x.to(torch.float32).contiguous() for x in inputs]
     lenses = [x.to(inputs[0].device, torch.float32).contiguous() for x in (cameras.viewmats, cameras.Ks)]
@@ -107,8 +131,8 @@ class _Splat(torch.autograd.Function):
         tiles = frame.pictures * frame.tiles
         stops, hits = (torch.empty(tiles, dtype=torch.int32, device=like.device) for _ in range(2))
         triton_raster.rasterize[(tiles,)](
-            splats.table, splats.bits, rgb, alpha, depth_sum, stops, hits, frame.count, frame.words, width, height,
-            frame.tiles_x, frame.tiles, WITH_DEPTH=depth, num_warps=1,
+            splats.table, splats.bits, rgb, alpha, depth_sum, stops, hits, frame.count, frame.words,
+            width, height, frame.tiles_x, frame.tiles, WITH_DEPTH=depth, num_warps=1,
         )  # fmt: skip
         ctx.save_for_backward(*inputs, rgb, alpha, depth_sum, stops, hits)
         ctx.splats, ctx.frame, ctx.depth = splats, frame, depth
@@ -142,7 +166,16 @@ def _project_and_bin(inputs: list[Tensor], frame: _Frame) -> _Splats:
     table = means.new_empty(rows, SPLAT_COLUMNS)
     span_x, span_y = (torch.empty(rows, dtype=torch.int32, device=means.device) for _ in range(2))
     triton_projection.project[blocks](
-        *inputs, order, table, span_x, span_y, frame.count, frame.views, frame.width, frame.height, BLOCK=_BLOCK
+        *inputs,
+        order,
+        table,
+        span_x,
+        span_y,
+        frame.count,
+        frame.views,
+        frame.width,
+        frame.height,
+        BLOCK=_BLOCK,
     )
     bits = torch.empty(tiles, frame.words, dtype=torch.int32, device=means.device)
     triton_binning.bin_tiles[(tiles, triton.cdiv(frame.words, _WORDS))](
@@ -173,8 +206,8 @@ def _splat_sums(
             WITH_DEPTH=with_depth, num_warps=1,
         )  # fmt: skip
         triton_raster.gather[(triton.cdiv(frame.count, WORD.value), frame.pictures)](
-            splats.span_x, splats.span_y, splats.order, splats.bits, stops, starts, firsts, pairs, sums, least,
-            capacity, frame.count, frame.words, frame.tiles_x, frame.tiles, tiles,
+            splats.span_x, splats.span_y, splats.order, splats.bits, stops, starts, firsts, pairs, sums,
+            least, capacity, frame.count, frame.words, frame.tiles_x, frame.tiles, tiles,
             COLUMNS=SUM_COLUMNS if with_depth else W_DEPTH.value, BLOCK=WORD.value, num_warps=1,
         )  # fmt: skip
     return sums

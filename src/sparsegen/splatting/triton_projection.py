@@ -24,11 +24,11 @@ from sparsegen.splatting.triton_geometry import (
 )
 from sparsegen.splatting.triton_layout import (
     BLUE,
-    LOG2_E,
     DEPTH,
     FAR,
     GREEN,
     LOG2_255,
+    LOG2_E,
     LOG_OPACITY,
     MEAN_X,
     MEAN_Y,
@@ -207,7 +207,7 @@ def project_backward(
     means, quats, scales, opacities, viewmats, Ks, sums, g_means, g_quats, g_scales, g_opacities, g_colors,
     count, views, width, height, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of the Gaussians (b*n, ...) from the sums over the pixels of their splats (b*v*n, columns)."""
+    """Gradients of the Gaussians (b*n, ...) from what pixels say of their splats, `sums` (b*v*n, columns)."""
     batch = tl.program_id(1).to(tl.int64)
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = n < count
@@ -219,7 +219,8 @@ def project_backward(
     zero = tl.zeros([BLOCK], tl.float32)
     g_sigma, g_point, g_color = zero, (zero, zero, zero), (zero, zero, zero)
     g_m0, g_m1, g_m2 = (zero, zero, zero), (zero, zero, zero), (zero, zero, zero)
-    for view in range(views):
+    view = 0
+    while view < views:
         camera = batch * views + view
         row = sums + (camera * count + n) * SUM_ROW
         s, g_depth = tl.load(row + S, inside, 0.0), tl.load(row + W_DEPTH, inside, 0.0)
@@ -236,6 +237,7 @@ def project_backward(
         g_m2 = _plus(g_m2, d_m2, shown)
         g_color = _plus(g_color, load_vector(row + W_RED, zero.to(tl.int32), inside), inside)
         g_sigma += s
+        view += 1
     store_vector(g_means, i, g_point, inside)
     store_vector(g_colors, i, g_color, inside)
     opacity = tl.load(opacities + i, inside, 1.0)

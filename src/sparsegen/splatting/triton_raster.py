@@ -131,8 +131,8 @@ def rasterize_backward(
     """Replay `rasterize` and write what each tile says about each of its splats to a row of `pairs`.
 
     Tile t's rows are numbered from starts[t] on; `firsts` (i * tiles, words) tells which of them belongs to
-    the first splat of a word. Only the tiles work that start at one of the `capacity` rows from number `least`
-    on, which is the first row of `pairs`.
+    the first splat of a word. Only the tiles work that start at one of the `capacity` rows from number
+    `least` on, which is the first row of `pairs`.
 
     With w_i = alpha_i T_i a splat's weight in a pixel and d_i the loss's derivative by that weight, the
     loss's derivative by alpha_i is T_i d_i - (sum of w_j d_j over the splats j behind i) / (1 - alpha_i).
@@ -147,9 +147,16 @@ def rasterize_backward(
         table, own = splats + image * count * SPLAT_ROW, flat.to(tl.int64) * words
         area = height * width
         pixel = rows[:, None] * width + columns[None, :]
-        reds, greens, blues = image * 3 * area + pixel, (image * 3 + 1) * area + pixel, (image * 3 + 2) * area + pixel
+        reds, greens, blues = (
+            image * 3 * area + pixel,
+            (image * 3 + 1) * area + pixel,
+            (image * 3 + 2) * area + pixel,
+        )
         g_red, g_green = tl.load(g_rgb + reds, inside, 0.0), tl.load(g_rgb + greens, inside, 0.0)
-        g_blue, g_cover = tl.load(g_rgb + blues, inside, 0.0), tl.load(g_alpha + image * area + pixel, inside, 0.0)
+        g_blue, g_cover = (
+            tl.load(g_rgb + blues, inside, 0.0),
+            tl.load(g_alpha + image * area + pixel, inside, 0.0),
+        )
         rest = g_red * tl.load(rgb + reds, inside, 0.0) + g_green * tl.load(rgb + greens, inside, 0.0)
         rest += g_blue * tl.load(rgb + blues, inside, 0.0)
         rest += g_cover * tl.load(alpha + image * area + pixel, inside, 0.0)
@@ -207,9 +214,10 @@ def gather(
     span_x, span_y, order, bits, stops, starts, firsts, pairs, sums, least, capacity, count, words, tiles_x,
     tiles, total, COLUMNS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Add up what the tiles in `pairs` (see `rasterize_backward`) say about every splat, in the tiles' order.
+    """Add up what tiles say about every splat in `pairs` (see `rasterize_backward`), in the tiles' order.
 
-    `sums` (i*n, columns) has the Gaussians in their own order. It is set where `least` is 0, and later added to.
+    `sums` (i*n, columns) has the Gaussians in their own order. Where `least` is 0 it is set, and later
+    added to.
     """
     image = tl.program_id(1).to(tl.int64)
     if (least == 0) | (tl.load(starts + total) > least):
@@ -229,7 +237,9 @@ def gather(
             tile = ((in_y & 0xFFFF) + t // across) * tiles_x + (in_x & 0xFFFF) + t % across
             flat, active = image * tiles + tile, t < covered
             first = tl.load(starts + flat, active, -1) - least
-            active = active & (first >= 0) & (first < capacity) & (j // WORD < tl.load(stops + flat, active, 0))
+            active = (
+                active & (first >= 0) & (first < capacity) & (j // WORD < tl.load(stops + flat, active, 0))
+            )
             place = flat * words + j // WORD
             word = tl.load(bits + place, active, 0).to(tl.uint32, bitcast=True)
             bit = tl.full([BLOCK], 1, tl.uint32) << (j % WORD).to(tl.uint32)
