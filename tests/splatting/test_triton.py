@@ -164,11 +164,11 @@ def test_equal_depths_keep_their_order_and_backgrounds_show() -> None:
 
 @runs_kernels
 def test_sums_in_many_turns_are_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sparsegen.splatting import triton
+    from sparsegen.splatting import triton_splat
 
     gaussians, cameras = random_scene("heavy", objects=2, views=1, count=20, size=40, seed=3)
     _, expected = drawn_and_gradients(gaussians, cameras, "triton")
-    monkeypatch.setattr(triton, "_PAIRS", 20)
+    monkeypatch.setattr(triton_splat, "_PAIRS", 20)
     _, gradients = drawn_and_gradients(gaussians, cameras, "triton")
     assert all(torch.equal(gradient, expected[name]) for name, gradient in gradients.items())
 
@@ -179,7 +179,7 @@ def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -
     """With another constant in the kernels, the comparison fails."""
     if not INTERPRETED:
         pytest.skip("compiled kernels keep their constants")
-    from triton import language as tl
+    from triton import language as tl  # pyright: ignore[reportMissingImports]
 
     from sparsegen.splatting import triton_geometry, triton_projection, triton_raster
 

@@ -14,8 +14,8 @@ from sparsegen.cameras import Cameras
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 
-# Each backend module has `splat(gaussians (b,), cameras (b, v), depth) -> (rgb, alpha, depth sum)`.
-BACKENDS = ("cpu", "triton", "cuda", "reference")
+# Each backend's module has `splat(gaussians (b,), cameras (b, v), depth) -> (rgb, alpha, depth sum)`.
+BACKENDS = {"cpu": "cpu", "triton": "triton_splat", "cuda": "cuda", "reference": "reference"}
 
 # Where nothing was drawn the expected depth is 0 / MIN_WEIGHT = 0.
 MIN_WEIGHT = 1e-10
@@ -63,7 +63,7 @@ def render(
         )
     batch = _common_batch(gaussians, cameras)
     views = cameras.batch_shape[-1]
-    splat = import_module(f"sparsegen.splatting.{backend}").splat
+    splat = import_module(f"sparsegen.splatting.{BACKENDS[backend]}").splat
     rgb, alpha, depth_sum = splat(_flat(gaussians, batch), _flat_cameras(cameras, batch), depth)
     if background is not None:
         color = torch.as_tensor(background, dtype=rgb.dtype, device=rgb.device).reshape(-1, 1, 1)

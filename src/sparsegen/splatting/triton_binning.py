@@ -5,8 +5,8 @@ A bit set has a fixed size, so that nobody waits for a count; and every test sta
 
 from __future__ import annotations
 
-import triton
-import triton.language as tl
+import triton  # pyright: ignore[reportMissingImports]
+import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 from sparsegen.splatting.triton_layout import (
     LOG2_255,

@@ -8,8 +8,8 @@ axes as the picture sees them, say it all. Vectors are tuples of blocks with an 
 
 from __future__ import annotations
 
-import triton
-import triton.language as tl
+import triton  # pyright: ignore[reportMissingImports]
+import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 from sparsegen.splatting.triton_layout import BLUR, BORDER, FAR, NEAR
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-import triton.language as tl
+import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 from sparsegen.splatting import reference
 

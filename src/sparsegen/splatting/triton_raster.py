@@ -7,8 +7,8 @@ which switches it off and still remembers the value.
 
 from __future__ import annotations
 
-import triton
-import triton.language as tl
+import triton  # pyright: ignore[reportMissingImports]
+import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 from sparsegen.splatting.triton_layout import (
     BLUE,

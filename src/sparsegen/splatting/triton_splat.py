@@ -29,7 +29,7 @@ from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 
 try:
-    import triton
+    import triton  # pyright: ignore[reportMissingImports]
 except ImportError:
     raise InputError(
         "backend 'triton' needs Triton, which is not installed: pip install triton (it is made for Linux)"
@@ -122,15 +122,16 @@ class _Splat(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         *inputs, width, height, depth = args
-        frame = _Frame(*inputs[5].shape[:2], inputs[0].shape[1], width, height)
+        like, viewmats = inputs[0], inputs[5]
+        frame = _Frame(viewmats.shape[0], viewmats.shape[1], like.shape[1], width, height)
         splats = _project_and_bin(inputs, frame)
-        like = inputs[0]
         rgb = like.new_empty(frame.objects, frame.views, 3, height, width)
         alpha = like.new_empty(frame.objects, frame.views, height, width)
         depth_sum = torch.empty_like(alpha) if depth else None
         tiles = frame.pictures * frame.tiles
         stops, hits = (torch.empty(tiles, dtype=torch.int32, device=like.device) for _ in range(2))
-        triton_raster.rasterize[(tiles,)](
+        _launch(
+            triton_raster.rasterize, (tiles,),
             splats.table, splats.bits, rgb, alpha, depth_sum, stops, hits, frame.count, frame.words,
             width, height, frame.tiles_x, frame.tiles, WITH_DEPTH=depth, num_warps=1,
         )  # fmt: skip
@@ -149,7 +150,8 @@ class _Splat(torch.autograd.Function):
         means, quats, scales, opacities, _, viewmats, Ks = inputs
         with _on(means.device):
             sums = _splat_sums(ctx.splats, frame, pictures, stops, hits)
-            triton_projection.project_backward[(triton.cdiv(frame.count, _BLOCK), frame.objects)](
+            _launch(
+                triton_projection.project_backward, (triton.cdiv(frame.count, _BLOCK), frame.objects),
                 means, quats, scales, opacities, viewmats, Ks, sums, *wanted, frame.count, frame.views,
                 frame.width, frame.height, BLOCK=_BLOCK, num_warps=4,
             )  # fmt: skip
@@ -161,26 +163,22 @@ def _project_and_bin(inputs: list[Tensor], frame: _Frame) -> _Splats:
     rows, tiles = frame.pictures * frame.count, frame.pictures * frame.tiles
     keys = torch.empty(rows, dtype=torch.int64, device=means.device)
     blocks = (triton.cdiv(frame.count, _BLOCK), frame.pictures)
-    triton_projection.order_keys[blocks](means, viewmats, keys, frame.count, frame.views, BLOCK=_BLOCK)
+    _launch(
+        triton_projection.order_keys, blocks, means, viewmats, keys, frame.count, frame.views, BLOCK=_BLOCK
+    )
     order = torch.sort(keys, stable=True).indices
     table = means.new_empty(rows, SPLAT_COLUMNS)
     span_x, span_y = (torch.empty(rows, dtype=torch.int32, device=means.device) for _ in range(2))
-    triton_projection.project[blocks](
-        *inputs,
-        order,
-        table,
-        span_x,
-        span_y,
-        frame.count,
-        frame.views,
-        frame.width,
-        frame.height,
+    _launch(
+        triton_projection.project, blocks,
+        *inputs, order, table, span_x, span_y, frame.count, frame.views, frame.width, frame.height,
         BLOCK=_BLOCK,
-    )
+    )  # fmt: skip
     bits = torch.empty(tiles, frame.words, dtype=torch.int32, device=means.device)
-    triton_binning.bin_tiles[(tiles, triton.cdiv(frame.words, _WORDS))](
-        table, span_x, span_y, bits, frame.count, frame.words, frame.tiles_x, frame.tiles, WORDS=_WORDS
-    )
+    _launch(
+        triton_binning.bin_tiles, (tiles, triton.cdiv(frame.words, _WORDS)),
+        table, span_x, span_y, bits, frame.count, frame.words, frame.tiles_x, frame.tiles, WORDS=_WORDS,
+    )  # fmt: skip
     return _Splats(order, table, span_x, span_y, bits)
 
 
@@ -201,16 +199,22 @@ def _splat_sums(
     with_depth = pictures[-1] is not None
     sizes = (frame.count, frame.words, frame.width, frame.height, frame.tiles_x, frame.tiles)
     for least in range(0, most, capacity):
-        triton_raster.rasterize_backward[(tiles,)](
+        _launch(
+            triton_raster.rasterize_backward, (tiles,),
             splats.table, splats.bits, stops, starts, *pictures, firsts, pairs, least, capacity, *sizes,
             WITH_DEPTH=with_depth, num_warps=1,
         )  # fmt: skip
-        triton_raster.gather[(triton.cdiv(frame.count, WORD.value), frame.pictures)](
+        _launch(
+            triton_raster.gather, (triton.cdiv(frame.count, WORD.value), frame.pictures),
             splats.span_x, splats.span_y, splats.order, splats.bits, stops, starts, firsts, pairs, sums,
             least, capacity, frame.count, frame.words, frame.tiles_x, frame.tiles, tiles,
             COLUMNS=SUM_COLUMNS if with_depth else W_DEPTH.value, BLOCK=WORD.value, num_warps=1,
         )  # fmt: skip
     return sums
+
+
+def _launch(kernel: Any, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
+    kernel[grid](*args, **constants)
 
 
 def _on(device: torch.device) -> AbstractContextManager[object]:
