@@ -83,15 +83,14 @@ def assert_agrees(gaussians: Gaussians, cameras: Cameras, loose: float = 1, dept
 @pytest.mark.parametrize("kind", KINDS)
 def test_agrees_with_the_reference(kind: str) -> None:
     """Several objects, views, tiles and words of bits, and a last word that is not full."""
-    gaussians, cameras = random_scene(kind, objects=2, views=2, count=70, size=32, seed=7)
+    gaussians, cameras = random_scene(kind, objects=2, views=2, count=40, size=20, seed=7)
     assert_agrees(replace(gaussians, scales=gaussians.scales * 2), cameras)
 
 
 @runs_kernels
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (17, 9), (5, 33)])
-@pytest.mark.parametrize("depth", [True, False])
+@pytest.mark.parametrize(("width", "height", "depth"), [(1, 1, True), (17, 9, True), (5, 33, False)])
 def test_odd_pictures_off_centre(width: int, height: int, depth: bool) -> None:
-    gaussians, cameras = random_scene("heavy", views=2, count=30, size=32, seed=2)
+    gaussians, cameras = random_scene("heavy", count=20, size=32, seed=2)
     Ks = cameras.Ks.clone()
     Ks[..., 0, 0] *= 0.8
     Ks[..., 0, 2], Ks[..., 1, 2] = 0.4 * width, 0.7 * height
@@ -101,7 +100,7 @@ def test_odd_pictures_off_centre(width: int, height: int, depth: bool) -> None:
 @runs_kernels
 def test_inside_of_the_object() -> None:
     """Gaussians behind the camera, off the picture, wide, and thin as needles."""
-    gaussians, cameras = random_scene("heavy", views=2, count=60, size=32, seed=4)
+    gaussians, cameras = random_scene("heavy", views=2, count=40, size=20, seed=4)
     scales = gaussians.scales * torch.tensor([6.0, 1.0, 0.01])
     viewmats = cameras.viewmats.clone()
     viewmats[..., :3, 3] *= 0.15
@@ -112,7 +111,7 @@ def test_inside_of_the_object() -> None:
 @pytest.mark.parametrize("opacity", [1.0, 0.999, 1.01 / 255])
 def test_opaque_and_clear_gaussians(opacity: float) -> None:
     """Pixels stop early and alphas are capped, and what is hidden gets no gradient; or nearly all is cut."""
-    gaussians, cameras = random_scene("heavy", count=80, size=20, seed=6)
+    gaussians, cameras = random_scene("heavy", count=40, size=18, seed=6)
     opacities = torch.full_like(gaussians.opacities, opacity)
     assert_agrees(replace(gaussians, opacities=opacities, scales=gaussians.scales * 2), cameras, loose=3)
 
@@ -130,6 +129,7 @@ def test_nothing_to_draw() -> None:
 
 
 @runs_kernels
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, in the interpreter
 @pytest.mark.parametrize("field", ["means", "quats", "scales"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
 def test_absurd_gaussians_do_not_spoil_the_others(field: str, value: float) -> None:
@@ -155,7 +155,9 @@ def test_equal_depths_keep_their_order_and_backgrounds_show() -> None:
     colors = torch.tensor([[[1.0, 0, 0], [0, 1.0, 0]]])
     pair = replace(pair, colors=colors, opacities=torch.full((1, 2), 0.9)).to(DEVICE)
     bare = render(pair, cameras.to(DEVICE), background=None, backend="triton")
-    assert bare.rgb[..., 0, :, :].sum() > 2 * bare.rgb[..., 1, :, :].sum()
+    red, green = bare.rgb[0, 0, 0], bare.rgb[0, 0, 1]
+    assert red.max() > 0.1
+    torch.testing.assert_close(green, red * (1 - red))
     color = torch.tensor([0.2, 0.5, 0.9], device=DEVICE)
     over = render(pair, cameras.to(DEVICE), background=color, backend="triton")
     rest = 1 - bare.alpha[:, :, None]
@@ -166,9 +168,9 @@ def test_equal_depths_keep_their_order_and_backgrounds_show() -> None:
 def test_sums_in_many_turns_are_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     from sparsegen.splatting import triton_splat
 
-    gaussians, cameras = random_scene("heavy", objects=2, views=1, count=20, size=40, seed=3)
+    gaussians, cameras = random_scene("heavy", objects=2, views=1, count=8, size=32, seed=3)
     _, expected = drawn_and_gradients(gaussians, cameras, "triton")
-    monkeypatch.setattr(triton_splat, "_PAIRS", 20)
+    monkeypatch.setattr(triton_splat, "_PAIRS", 8)
     _, gradients = drawn_and_gradients(gaussians, cameras, "triton")
     assert all(torch.equal(gradient, expected[name]) for name, gradient in gradients.items())
 

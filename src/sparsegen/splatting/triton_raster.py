@@ -231,7 +231,9 @@ def gather(
         column = tl.arange(0, SUM_BLOCK)
         own = sums + tl.load(order + k, inside, 0)[:, None] * SUM_ROW + column[None, :]
         shown = inside[:, None] & (column < COLUMNS)[None, :]
-        total_sum = tl.load(own, shown & (least > 0), 0.0)
+        total_sum = tl.zeros([BLOCK, SUM_BLOCK], tl.float32)
+        if least > 0:
+            total_sum = tl.load(own, shown, 0.0)
         t, most = 0, tl.max(covered)
         while t < most:
             tile = ((in_y & 0xFFFF) + t // across) * tiles_x + (in_x & 0xFFFF) + t % across

@@ -191,7 +191,7 @@ def _splat_sums(
     torch.cumsum(hits, dim=0, out=starts[1:])
     most = tiles * frame.count
     turns = min(triton.cdiv(most, _PAIRS), _MAX_TURNS)
-    capacity = triton.cdiv(most, turns)
+    capacity = 16 * triton.cdiv(most, 16 * turns)  # Triton would compile again for an odd multiple
     # a tile that starts in this turn also ends in it
     pairs = splats.table.new_empty(min(capacity + frame.count, most), SUM_COLUMNS)
     sums = splats.table.new_empty(frame.pictures * frame.count, SUM_COLUMNS)
