@@ -1,6 +1,6 @@
 """How far the fast splatting backend is from the float64 reference, as a Markdown table.
 
-    python benchmarks/splatting_agreement.py [--backend cpu|cuda] [--count 5120] [--size 128]
+    python benchmarks/splatting_agreement.py [--backend cpu|triton|cuda] [--count 5120] [--size 128]
 
 Pictures: absolute differences. Gradients of a random weighing of rgb, alpha and alpha times depth: absolute
 differences over the mean absolute gradient, and the norm of the difference over the norm. Single pixels flip
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--backend", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--backend", default="cpu", choices=["cpu", "triton", "cuda"])
     parser.add_argument("--count", type=int, default=5120, help="Gaussians")
     parser.add_argument("--size", type=int, default=128, help="picture size in pixels")
     args = parser.parse_args()
@@ -55,7 +55,7 @@ def scene(kind: str, count: int, size: int) -> tuple[Gaussians, Cameras]:
 
 
 def pictures_and_gradients(gaussians: Gaussians, cameras: Cameras, backend: str) -> dict[str, Tensor]:
-    device = "cuda" if backend == "cuda" else "cpu"
+    device = "cuda" if backend in ("triton", "cuda") and torch.cuda.is_available() else "cpu"
     leaves = {name: getattr(gaussians, name).to(device).requires_grad_() for name in FIELDS}
     rendering = render(Gaussians(**leaves), cameras.to(device), backend=backend)
     assert rendering.depth is not None

@@ -27,7 +27,7 @@ def test_without_gsplat_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
 def drawn_and_gradients(device: str, **scene) -> tuple[Rendering, list[torch.Tensor]]:
     gaussians, cameras = random_scene(**scene)
     leaves = {name: getattr(gaussians, name).to(device).requires_grad_() for name in FIELDS}
-    rendering = render(Gaussians(**leaves), cameras.to(device))
+    rendering = render(Gaussians(**leaves), cameras.to(device), backend=device)
     assert rendering.depth is not None
     pictures = [rendering.rgb, rendering.alpha, rendering.depth * rendering.alpha]
     random = torch.Generator().manual_seed(1)
@@ -55,4 +55,4 @@ def test_agrees_with_the_cpu(kind: str, count: int) -> None:
 def test_nothing_to_draw_on_cuda() -> None:
     gaussians, cameras = random_scene(count=4, size=16)
     nothing = Gaussians(**{name: getattr(gaussians, name)[:, :0].cuda() for name in FIELDS})
-    assert (render(nothing, cameras.to("cuda")).rgb == 1).all()
+    assert (render(nothing, cameras.to("cuda"), backend="cuda").rgb == 1).all()

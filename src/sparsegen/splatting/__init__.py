@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 
 import torch
 from jaxtyping import Float
@@ -13,8 +14,8 @@ from sparsegen.cameras import Cameras
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 
-# Each backend module has `splat(gaussians (b,), cameras (b, v), depth) -> (rgb, alpha, depth sum)`.
-BACKENDS = ("cpu", "cuda", "reference")
+# Each backend's module has `splat(gaussians (b,), cameras (b, v), depth) -> (rgb, alpha, depth sum)`.
+BACKENDS = {"cpu": "cpu", "triton": "triton_splat", "cuda": "cuda", "reference": "reference"}
 
 # Where nothing was drawn the expected depth is 0 / MIN_WEIGHT = 0.
 MIN_WEIGHT = 1e-10
@@ -45,14 +46,14 @@ def render(
 
     Batch shapes broadcast: cameras (V,) show every object of a batch. Pictures keep the range of the
     colors, [0, 1], and are differentiable in all Gaussian parameters. `background` None leaves the
-    colors premultiplied. `backend` is "cpu" (Numba, float32), "cuda" (gsplat, float32), "reference"
-    (plain PyTorch, any dtype and device; its module states what all of them compute) or "auto", the
-    fast one for the device that the Gaussians are on. Only "reference" has gradients for cameras. Raises
-    InputError for a backend that is unknown or cannot run, and ValueError where batch shapes do not fit
-    or cameras require gradients in vain.
+    colors premultiplied. `backend` is "cpu" (Numba), "triton" or "cuda" (gsplat), in float32, or
+    "reference" (plain PyTorch, any dtype and device; its module states what all of them compute), or
+    "auto": on CUDA Triton, or gsplat where Triton is not installed; elsewhere Numba. Only "reference" has
+    gradients for cameras. Raises InputError for a backend that is unknown or cannot run, and ValueError
+    where batch shapes do not fit or cameras require gradients in vain.
     """
     if backend == "auto":
-        backend = "cuda" if gaussians.means.is_cuda else "cpu"
+        backend = _fast_backend(gaussians.means.device)
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r} is unknown: choose 'auto' or one of {', '.join(BACKENDS)}")
     moving = cameras.viewmats.requires_grad or cameras.Ks.requires_grad
@@ -62,7 +63,7 @@ def render(
         )
     batch = _common_batch(gaussians, cameras)
     views = cameras.batch_shape[-1]
-    splat = import_module(f"sparsegen.splatting.{backend}").splat
+    splat = import_module(f"sparsegen.splatting.{BACKENDS[backend]}").splat
     rgb, alpha, depth_sum = splat(_flat(gaussians, batch), _flat_cameras(cameras, batch), depth)
     if background is not None:
         color = torch.as_tensor(background, dtype=rgb.dtype, device=rgb.device).reshape(-1, 1, 1)
@@ -70,6 +71,12 @@ def render(
     picture = (*batch, views, cameras.height, cameras.width)
     expected = None if depth_sum is None else (depth_sum / alpha.clamp(min=MIN_WEIGHT)).reshape(picture)
     return Rendering(rgb.reshape(*batch, views, 3, *picture[-2:]), alpha.reshape(picture), expected)
+
+
+def _fast_backend(device: torch.device) -> str:
+    if device.type != "cuda":
+        return "cpu"
+    return "triton" if find_spec("triton") else "cuda"
 
 
 def _common_batch(gaussians: Gaussians, cameras: Cameras) -> torch.Size:
