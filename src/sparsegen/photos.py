@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor
 from sparsegen.cameras import Cameras, intrinsics, on_sphere, stack
 from sparsegen.data.layouts.transforms_json import read_transforms
 from sparsegen.errors import InputError
-from sparsegen.formats.cutout import cut_out, fit, whole
-from sparsegen.formats.images import load_image
+from sparsegen.formats.cutout import fit, whole
+from sparsegen.formats.images import load_focal_length, load_image
+from sparsegen.matting import AUTO, apply_mask, remove_background
 from sparsegen.views import Views
 
 # A shape as large as cars are on average, of unit bounding-box diagonal: a superellipsoid with these
@@ -30,15 +32,38 @@ AZIMUTH = -36.0
 ELEVATION = 26.0
 
 
-def read_photo(path: Path) -> Float[Tensor, "4 h w"]:
-    """A picture with its object cut out of a plain background; an RGBA picture brings its alpha.
+@dataclass(frozen=True)
+class Photo:
+    """A picture and the object in it: as it was, cut out, and in words by what.
 
-    Raises `InputError`, also where nothing is left of the object.
+    `focal_length` is the equivalent in millimetres on 35 mm film, where the camera noted it.
     """
-    rgba = cut_out(load_image(path), str(path))
-    if rgba[3].max() < 0.5:
+
+    original: Float[Tensor, "4 h w"]
+    rgba: Float[Tensor, "4 h2 w2"]
+    method: str
+    focal_length: float | None = None
+
+
+def open_photo(path: Path, matting: str = AUTO, mask: Path | None = None) -> Photo:
+    """A picture with its object cut out: by its mask, its own alpha, or by `matting`.
+
+    `matting` is what `sparsegen.matting.remove_background` takes. Raises `InputError`, also where nothing
+    is left of the object.
+    """
+    original = load_image(path)
+    if mask is None:
+        cut = remove_background(original, matting, str(path))
+    else:
+        cut = apply_mask(original, load_image(mask), str(path), str(mask))
+    if cut.rgba[3].max() < 0.5:
         raise InputError(f"{path}: its alpha is empty, no object is seen; give a picture with an object")
-    return rgba
+    return Photo(original, cut.rgba, cut.method, load_focal_length(path))
+
+
+def read_photo(path: Path, matting: str = AUTO, mask: Path | None = None) -> Float[Tensor, "4 h w"]:
+    """The cut-out picture of `open_photo` alone."""
+    return open_photo(path, matting, mask).rgba
 
 
 def frame(
@@ -92,20 +117,26 @@ def _typical_points(count: int = 2000) -> Float[Tensor, "n 3"]:
     return points * torch.tensor(HALF_EXTENTS)
 
 
-def read_posed_photos(paths: Sequence[Path], transforms_path: Path, size: int) -> Views:
+def read_posed_photos(paths: Sequence[Path], transforms_path: Path, size: int, matting: str = AUTO) -> Views:
     """One object from several pictures, whose cameras a `transforms.json` holds.
 
     Frames are matched by file name. Pictures are taken whole, padded to squares. The cameras must stand
     in the object's frame: unit bounding-box diagonal, centre at the origin, +Z up. Raises `InputError`.
     """
+    return pose_photos(paths, [read_photo(path, matting) for path in paths], transforms_path, size)
+
+
+def pose_photos(
+    paths: Sequence[Path], cutouts: Sequence[Float[Tensor, "4 h w"]], transforms_path: Path, size: int
+) -> Views:
+    """The same for pictures that are cut out already."""
     transforms = read_transforms(transforms_path)
     frames = {name: i for i, p in enumerate(transforms.pictures) for name in (p.stem, p.name)}
     images, alphas, cameras = [], [], []
-    for path in paths:
+    for path, rgba in zip(paths, cutouts, strict=True):
         index = frames.get(path.name, frames.get(path.stem))
         if index is None:
             raise InputError(f"{path}: {transforms_path} has no frame of this name; add one with its camera")
-        rgba = read_photo(path)
         image, alpha = whole(rgba, size)
         images.append(image)
         alphas.append(alpha)

@@ -63,17 +63,18 @@ def cut_out(rgba: Float[Tensor, "4 h w"], name: str = "the picture") -> Float[Te
     """
     if is_cut_out(rgba):
         return rgba
-    rgb = _scaled_down(rgba[:3])
+    rgb = scaled_down(rgba[:3])
     background, tolerance = _background(rgb, name)
     distance = (rgb - background).abs().amax(dim=0)
     object_mask = ~_flood(distance < tolerance, _border(distance, 1))
-    object_mask = _without_specks(object_mask)
+    object_mask = without_specks(object_mask)
     if object_mask.float().mean() < 1e-3:
         raise InputError(f"{name}: nothing stands out from its background; give a picture with alpha (RGBA)")
     return _matte(rgb, background, object_mask, tolerance)
 
 
-def _scaled_down(rgb: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h2 w2"]:
+def scaled_down(rgb: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h2 w2"]:
+    """At the size at which pictures are cut out: 1024 pixels at most."""
     height, width = rgb.shape[1:]
     scale = min(1.0, _WORKING_SIZE / max(height, width))
     rows = _averaging(height, max(1, round(height * scale)), 0, height)
@@ -137,8 +138,8 @@ def _sweep(passable: Tensor, reached: Tensor, dim: int, backward: bool) -> Tenso
     return passable & (last_reached > last_wall)
 
 
-def _without_specks(mask: Bool[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
-    """Drop dust; whatever hangs together with a solid part stays, however thin."""
+def without_specks(mask: Bool[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
+    """The mask without dust; whatever hangs together with a solid part stays, however thin."""
     radius = max(1, round(0.003 * max(mask.shape)))
     return _flood(mask, _dilate(~mask, radius).logical_not())
 
