@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,24 +43,23 @@ def find_sources(arguments: Sequence[Path]) -> list[Source]:
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """A name for each file: its stem, and where that is not enough its suffix, its folders, a number.
+    """A name for each file: its stem, and where that is not enough its folders, its suffix, a number.
 
     >>> unique_names([Path("a/car.png"), Path("b/car.png"), Path("van.png")])
     ['a_car', 'b_car', 'van']
     """
     names = [path.stem for path in paths]
-    absolute = [path.absolute() for path in paths]
-    deepest = max((len(path.parts) for path in absolute), default=0)
-    for depth in range(1, deepest):
-        if not (twice := _repeated(names)):
-            return names
-        longer = ["_".join([*path.parts[1:-1][-depth:], path.stem]) for path in absolute]
-        names = [new if name.casefold() in twice else name for name, new in zip(names, longer, strict=True)]
+    if not (twice := _repeated(names)):
+        return names
+    folders = [path.absolute().parent for path in paths]
+    shared = Path(os.path.commonpath(folders))
+    for i, (path, folder) in enumerate(zip(paths, folders, strict=True)):
+        if path.stem.casefold() in twice:
+            names[i] = "_".join([*folder.relative_to(shared).parts, path.stem])
     twice = _repeated(names)
-    names = [
-        f"{name}_{path.suffix[1:]}" if name.casefold() in twice else name
-        for name, path in zip(names, paths, strict=True)
-    ]
+    for i, path in enumerate(paths):
+        if names[i].casefold() in twice:
+            names[i] += path.suffix.replace(".", "_")
     return _numbered(names)
 
 

@@ -22,6 +22,8 @@ AUTO, BORDER, GRABCUT = "auto", "border", "grabcut"
 _SMALLEST_SHARE = 1e-3  # of the picture: less is no object
 # How far, in shares of the picture's larger side, an edge pixel looks for the object's own color.
 _REACH = 0.01
+# Pixels along the edge, inside, that may still be mixed with the background: masks are rarely that sharp.
+_MIXED = 2
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,8 @@ def _with_clean_edges(rgb: Float[Tensor, "3 h w"], alpha: Float[Tensor, "h w"]) 
     """Where the object covers a pixel in part, its color is that of the object nearby, not a mixture."""
     radius = max(1, round(_REACH * max(alpha.shape)))
     window = 2 * radius + 1
-    inside = (alpha > 0.95).float()[None]
+    outside = F.max_pool2d((alpha < 0.95).float()[None], 2 * _MIXED + 1, 1, _MIXED)
+    inside = 1 - outside
     weight = F.avg_pool2d(inside, window, 1, radius)
     nearby = F.avg_pool2d(rgb * inside, window, 1, radius) / weight.clamp(min=1e-6)
     mixed = (inside < 1) & (weight > 0)
