@@ -70,3 +70,11 @@ def test_missing_model_is_named(tmp_path):
 def test_unusable_device_is_named():
     with pytest.raises(InputError, match="'abacus'"):
         choose_device("abacus")
+
+
+def test_fewer_queries_make_a_smaller_object(pipeline):
+    config = pipeline.model.config
+    assert pipeline(some_views().objects([0]), queries=2)[0].count == 2 * config.expansion
+    for bad in (0, config.num_queries + 1):
+        with pytest.raises(InputError, match=f"queries is {bad}"):
+            pipeline(some_views().objects([0]), queries=bad)

@@ -16,8 +16,9 @@ from sparsegen import flow
 from sparsegen.cameras import Cameras, on_sphere, stack
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
+from sparsegen.models.camera_head import CameraHead
 from sparsegen.models.official import load_official
-from sparsegen.models.pretrained import load_pretrained
+from sparsegen.models.pretrained import load_camera_head, load_pretrained
 from sparsegen.models.sparsegen import SparseGen
 from sparsegen.splatting import render
 from sparsegen.views import Views, cat_views
@@ -32,42 +33,51 @@ _ELEVATION = math.radians(25)
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A network ready to generate: pictures in, Gaussians out.
+    """A network ready to generate: pictures in, Gaussians out. `camera_head` knows the cameras of pictures
+    that come without one (`sparsegen.pose`).
 
     >>> pipeline = Pipeline.from_pretrained()
     >>> gaussians = pipeline(views)[0]
     """
 
     model: SparseGen
+    camera_head: CameraHead | None = None
 
     @staticmethod
     def from_pretrained(source: str | Path | None = None, device: str = "auto") -> Pipeline:
         """The weights in the package, a folder (`config.json` and `model.safetensors`), or the reference's
         `model.pth`; on CUDA where there is one, if `device` is "auto". Raises `InputError`."""
         path = SHIPPED_WEIGHTS if source is None else Path(source)
+        head = None
         if path.is_file():
             model = load_official(path)
         elif path.is_dir():
-            model = load_pretrained(path)
+            model, head = load_pretrained(path), load_camera_head(path)
         else:
             raise InputError(f"{path}: no such model; give a folder with config.json, or a model.pth")
-        return Pipeline(model.to(choose_device(device)).eval())
+        chosen = choose_device(device)
+        return Pipeline(model.to(chosen).eval(), None if head is None else head.to(chosen))
 
     @property
     def device(self) -> torch.device:
         return self.model.unit_anchors.device
 
     def __call__(
-        self, views: Views | None = None, steps: int = 1, seed: int = 0, samples: int = 1
+        self,
+        views: Views | None = None,
+        steps: int = 1,
+        seed: int = 0,
+        samples: int = 1,
+        queries: int | None = None,
     ) -> list[Gaussians]:
         """`samples` objects (Gaussians without batch dimensions) from V >= 0 views of one object.
 
         `views` has batch size 1, or is None to generate from noise alone. The same seed gives the same
-        bytes on the same machine; sample i uses seed + i.
+        bytes on the same machine; sample i uses seed + i. `queries` is that of `generate`.
         """
         if views is not None and views.batch_size != 1:
             raise ValueError(f"expected the views of one object, got {views.batch_size}")
-        results = [self.generate(views, [seed + i], steps) for i in range(samples)]
+        results = [self.generate(views, [seed + i], steps, queries=queries) for i in range(samples)]
         return [r[0] for r in results]
 
     @torch.no_grad()
@@ -77,12 +87,18 @@ class Pipeline:
         seeds: Sequence[int],
         steps: int = 1,
         placeholders: Cameras | None = None,
+        queries: int | None = None,
     ) -> Gaussians:
         """Gaussians of batch shape (B,) for B objects with one seed each.
 
         `placeholders` (B, N) are the cameras of the noise placeholders; without them three stand around
-        the object, or N >= 1 of the model's choice when there are no clean views.
+        the object, or N >= 1 of the model's choice when there are no clean views. `queries` uses only so
+        many of the anchor queries: a smaller object, good if the network was trained for it
+        (`elastic_probability`).
         """
+        most = self.model.config.num_queries
+        if queries is not None and not 1 <= queries <= most:
+            raise InputError(f"queries is {queries}: expected 1 to {most}, the network's number of queries")
         size = self.model.config.image_size
         cameras = placeholders or _placeholder_cameras(views, len(seeds), size)
         cameras = cameras.to(self.device)
@@ -96,10 +112,10 @@ class Pipeline:
         grid = flow.time_grid(steps).tolist()
         conditioning: Tensor | None = None
         for time, next_time in pairwise(grid[:-1]):
-            gaussians = self._denoise(clean, noisy, cameras, time, conditioning)
+            gaussians = self._denoise(clean, noisy, cameras, time, conditioning, queries)
             conditioning = render(gaussians, cameras, depth=False).rgb.clamp(0, 1)
             noisy = flow.euler_step(noisy, conditioning, time, next_time)
-        return self._denoise(clean, noisy, cameras, grid[-2], conditioning)
+        return self._denoise(clean, noisy, cameras, grid[-2], conditioning, queries)
 
     def _denoise(
         self,
@@ -108,6 +124,7 @@ class Pipeline:
         cameras: Cameras,
         time: float,
         conditioning: Float[Tensor, "b n 3 h w"] | None,
+        queries: int | None,
     ) -> Gaussians:
         """One pass of the network: clean views first, then the noised ones at `time`."""
         views = Views(noisy, cameras)
@@ -117,7 +134,7 @@ class Pipeline:
             times = torch.cat([times.new_zeros(clean.images.shape[:2]), times], dim=1)
             if conditioning is not None:
                 conditioning = torch.cat([clean.images, conditioning], dim=1)
-        return self.model(views, times, conditioning)[-1]
+        return self.model(views, times, conditioning, queries=queries)[-1]
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,20 +1,25 @@
-"""Where a photo was taken from, found by the network itself.
+"""Where a photo was taken from.
 
-An object generated under a wrong camera does not look like the photo from that camera. So: generate
-under many cameras, render each object from its own camera, and keep the camera whose rendering agrees
-best with the photo, first on a coarse grid of angles, then on finer ones around the best.
+A model's camera head guesses it at once; where two guesses are about as likely, and where a model has no
+camera head, the network itself decides. An object generated under a wrong camera does not look like the
+photo from that camera. So: generate under several cameras, render each object from its own camera, and
+keep the camera whose rendering agrees best with the photo, first on a coarse grid of angles, then on finer
+ones around the best.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sparsegen.formats.cutout import fit
 from sparsegen.generation import Pipeline
+from sparsegen.models.camera_head import APART, CameraHead, crop_to_object, likely_directions
 from sparsegen.photos import frame
 from sparsegen.splatting import render
 from sparsegen.views import stack_views
@@ -23,23 +28,33 @@ from sparsegen.views import stack_views
 COARSE_AZIMUTHS = tuple(22.5 * i for i in range(-8, 8))
 COARSE_ELEVATIONS = (12.0, 28.0, 48.0)
 FINE_STEPS = (8.0, 4.0)
+# Pictures reach the head as sharp as those that it was trained on: 128 pixels, the object two thirds of it.
+_HEAD_FRAME = (128, 0.67, (0.5, 0.5))
 # How much a wrong outline counts beside wrong colors.
 ALPHA_WEIGHT = 0.5
-# Alternatives are reported if they lie this far apart, in degrees of azimuth.
-_APART = 45.0
+# Guesses of the head that are this likely beside the likeliest rival it.
+RIVAL = 0.5
 
 
 @dataclass(frozen=True)
 class CameraEstimate:
-    """A camera on the training sphere, in degrees, and how badly its object renders the photo."""
+    """A camera on the training sphere, in degrees, how badly its object renders the photo (NaN if that was
+    not tried), and how likely the camera head finds it, None without one."""
 
     azimuth: float
     elevation: float
     error: float
+    chance: float | None = None
 
 
 def estimate_camera(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
     """Cameras from which a cut-out photo may have been taken, best first, far apart from each other."""
+    if pipeline.camera_head is not None:
+        return _from_head(pipeline, pipeline.camera_head, rgba)
+    return _from_grid(pipeline, rgba)
+
+
+def _from_grid(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
     grid = [(azimuth, elevation) for elevation in COARSE_ELEVATIONS for azimuth in COARSE_AZIMUTHS]
     coarse = sorted(_try(pipeline, rgba, grid), key=lambda e: e.error)
     best = coarse[0]
@@ -49,9 +64,24 @@ def estimate_camera(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[Ca
         best = min([best, *_try(pipeline, rgba, around)], key=lambda e: e.error)
     kept = [best]
     for estimate in coarse:
-        if all(_apart(estimate.azimuth, other.azimuth) >= _APART for other in kept):
+        if all(_apart(estimate.azimuth, other.azimuth) >= APART for other in kept):
             kept.append(estimate)
     return kept
+
+
+@torch.no_grad()
+def _from_head(pipeline: Pipeline, head: CameraHead, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
+    """The head's guesses, likeliest first; rivals of the likeliest by how well they render the photo."""
+    image, alpha = fit(rgba, *_HEAD_FRAME)
+    image, alpha = image[None].to(pipeline.device), alpha[None].to(pipeline.device)
+    guesses = likely_directions(head(crop_to_object(image, alpha, head.config.size))[0].float().cpu())
+    estimates = [CameraEstimate(g.azimuth, g.elevation, math.nan, g.chance) for g in guesses]
+    rivals = sum(guess.chance >= RIVAL * guesses[0].chance for guess in guesses)
+    if rivals > 1:
+        tried = _try(pipeline, rgba, [(e.azimuth, e.elevation) for e in estimates[:rivals]])
+        judged = [replace(e, error=t.error) for e, t in zip(estimates, tried, strict=False)]
+        estimates[:rivals] = sorted(judged, key=lambda e: e.error)
+    return estimates
 
 
 @torch.no_grad()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -96,6 +99,33 @@ def test_a_stopped_run_continues_from_its_parts(tmp_path):
     np.testing.assert_array_equal(images[0], marked)
     assert images[1].shape == whole.shape
     assert not parts.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_rendering_killed_half_way_leaves_nothing_half_and_goes_on(tmp_path, number):
+    out, parts = tmp_path / "cars.pack", tmp_path / "cars.pack.parts"
+    arguments = ["data", "cars", str(out), "--pack", "-n", "12", *TINY]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sparsegen", *arguments], stderr=subprocess.PIPE, text=True
+    )
+    while not list(parts.glob("car-*.npz")):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.send_signal(number)
+    complaint = process.communicate()[1]
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    assert "Traceback" not in complaint
+    assert not out.exists()
+    done = list(parts.glob("car-*.npz"))
+    assert 1 <= len(done) < 12
+    for path in done:
+        with np.load(path) as arrays:
+            assert arrays["images"].shape == (2, 16, 16, 4)
+    assert main(arguments) == 0
+    assert main([*arguments[:2], str(tmp_path / "whole.pack"), *arguments[3:]]) == 0
+    assert out.read_bytes() == (tmp_path / "whole.pack").read_bytes()
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".parts"] == []
 
 
 def test_meshes_of_a_folder_become_objects(tmp_path):

@@ -1,13 +1,15 @@
 """Facts of the network whatever its weights."""
 
+import math
+
 import pytest
 import torch
 
 from networks import build, small, some_views
-from sparsegen.cameras import on_sphere
+from sparsegen.cameras import Cameras, on_sphere
 from sparsegen.errors import InputError
 from sparsegen.models import SparseGen, preset
-from sparsegen.models.anchor_sampling import projections, sample
+from sparsegen.models.anchor_sampling import Lookup, projections, sample, seen_colors
 from sparsegen.models.image_encoder import encoder_input
 from sparsegen.models.pretrained import load_pretrained, save_pretrained
 
@@ -106,18 +108,80 @@ def test_rays_of_the_input_are_the_cameras():
     torch.testing.assert_close(x[:, :, :3], 2 * (views.images - 1))
 
 
-def test_sampling_reads_the_map_where_points_project():
-    """On a map that holds its own coordinates, sampling is the projection."""
-    cameras = on_sphere(torch.tensor([[0.3, 2.0]]), torch.tensor([[0.2, 0.7]]))
-    points = 0.4 * (torch.rand(1, 50, 3) - 0.5)
+def coordinate_maps(views: int) -> torch.Tensor:
+    """Maps that hold their own picture coordinates: reading them is projecting."""
     axis = (torch.arange(64) + 0.5) / 64 * 2 - 1
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
-    coordinates = torch.stack([columns, rows]).expand(1, 2, 2, 64, 64)
-    one = torch.tensor([[0.0, 1.0]])
-    read = sample(coordinates, points, cameras, one)
+    return torch.stack([columns, rows]).expand(1, views, 2, 64, 64)
+
+
+def two_cameras() -> Cameras:
+    return on_sphere(torch.tensor([[0.3, 2.0]]), torch.tensor([[0.2, 0.7]]))
+
+
+def test_sampling_reads_the_map_where_points_project():
+    cameras = two_cameras()
+    points = 0.4 * (torch.rand(1, 50, 3) - 0.5)
+    only_second = torch.tensor([[1e-9, 1.0]])
+    read = sample(coordinate_maps(2), points, Lookup(cameras, only_second, symmetric=False))
     pixels, depth = cameras[:, 1].project(points)
-    torch.testing.assert_close(read, pixels / 64 - 1, rtol=0, atol=1e-4)
+    torch.testing.assert_close(read[..., :2], pixels / 64 - 1, rtol=0, atol=1e-4)
+    torch.testing.assert_close(read[..., 2:], torch.cat([pixels / 64 - 1, depth[..., None]], -1))
     torch.testing.assert_close(projections(points, cameras)[:, 1, :, 2], depth)
+
+
+def test_a_symmetric_object_is_read_at_the_mirrored_points_too():
+    """The second half of what is read belongs to the point on the other side of the plane y = 0."""
+    cameras = two_cameras()
+    points = 0.4 * (torch.rand(1, 50, 3) - 0.5)
+    weights = torch.tensor([[0.3, 0.7]])
+    mirrored = points * torch.tensor([1.0, -1.0, 1.0])
+    read = sample(coordinate_maps(2), points, Lookup(cameras, weights, symmetric=True))
+    own = sample(coordinate_maps(2), points, Lookup(cameras, weights, symmetric=False))
+    other = sample(coordinate_maps(2), mirrored, Lookup(cameras, weights, symmetric=False))
+    torch.testing.assert_close(read, torch.cat([own, other], -1))
+
+
+def test_colors_come_from_the_camera_that_a_gaussian_faces():
+    """Three cameras around a point, each showing one color: facing one of them decides."""
+    cameras = on_sphere(torch.tensor([[0.5, 2.5, 4.5]]), torch.tensor([[0.4, 0.4, 0.4]]))
+    images = torch.eye(3)[None, :, :, None, None].expand(1, 3, 3, 8, 8)
+    points = torch.zeros(1, 4, 3)
+    facing = 50 * torch.cat([cameras.centers[0], torch.zeros(1, 3)])[None]
+    even = torch.full((1, 3), 1 / 3)
+    colors = seen_colors(images, points, Lookup(cameras, even, symmetric=False), facing)
+    expected = torch.cat([torch.eye(3), torch.full((1, 3), 1 / 3)])[None]
+    torch.testing.assert_close(colors, expected, rtol=0, atol=1e-4)
+    weighted = torch.tensor([[0.2, 0.5, 0.3]])
+    indifferent = seen_colors(images, points, Lookup(cameras, weighted, False), torch.zeros(1, 4, 3))
+    torch.testing.assert_close(indifferent[0, 0], weighted[0])
+
+
+def test_the_far_side_of_a_symmetric_object_shows_what_the_mirrored_camera_would_see():
+    """A picture from the left is red where it shows y > 0; the point at y < 0 that faces right gets red."""
+    left = on_sphere(torch.tensor([[math.pi / 2]]), torch.tensor([[0.0]]))
+    images = torch.zeros(1, 1, 3, 64, 64)
+    images[:, :, 0] = 1.0
+    images[:, :, :, :32] = torch.tensor([0.0, 1.0, 0.0])[:, None, None]  # the upper half is green
+    points = torch.tensor([[[0.0, 0.2, -0.2], [0.0, -0.2, -0.2]]])
+    facing = torch.tensor([[[0.0, 50.0, 0.0], [0.0, -50.0, 0.0]]])
+    colors = seen_colors(images, points, Lookup(left, torch.ones(1, 1), True), facing)
+    torch.testing.assert_close(colors[0, 0], colors[0, 1])
+    torch.testing.assert_close(colors[0, 0], torch.tensor([1.0, 0.0, 0.0]), rtol=0, atol=1e-4)
+
+
+def test_a_prefix_of_the_queries_is_a_smaller_object_of_the_same_anchors():
+    model = build(small(anchor_sampling="gaussians"))
+    views = some_views()
+    gaussians = model(views, torch.zeros(2, 3), queries=5)[-1]
+    assert gaussians.count == 5 * model.config.expansion
+    cut = build(small(anchor_sampling="gaussians", num_queries=5))
+    state = model.state_dict()
+    for name, own in cut.state_dict().items():
+        if state[name].shape != own.shape:
+            state[name] = state[name][:5]
+    cut.load_state_dict(state)
+    torch.testing.assert_close(cut(views, torch.zeros(2, 3))[-1].means, gaussians.means)
 
 
 def test_weights_round_trip(tmp_path):

@@ -32,16 +32,18 @@ class Light:
     irradiance: float
 
 
-# A high sun in front on the left; weaker, lower lights from behind on both sides and from the front.
+# A studio, the same on both sides of a car (the plane y = 0): a high light from the front, one from each
+# side, lower ones from the front and from behind.
 LIGHTS = (
-    Light((-0.5, -0.4, -1.0), 1.5),
-    Light((0.6, 0.8, -0.5), 0.7),
-    Light((0.75, -0.75, -0.3), 0.6),
-    Light((-0.8, 0.35, -0.15), 0.6),
+    Light((-0.4, 0.0, -1.0), 1.45),
+    Light((-0.1, -0.9, -0.45), 0.85),
+    Light((-0.1, 0.9, -0.45), 0.85),
+    Light((-0.9, 0.0, -0.25), 0.6),
+    Light((0.9, 0.0, -0.3), 0.7),
 )
 # Highlights that move with the camera cannot be fitted by Gaussians of one colour: paint is kept dull.
-MIN_ROUGHNESS = 0.35
-SPECULAR = 0.3
+MIN_ROUGHNESS = 0.4
+SPECULAR = 0.2
 NEAR = 1e-3
 BLOCK_SIZE = 32  # pixels on a side that one thread renders at a time
 SAMPLES = 4  # rays in a pixel, for each light

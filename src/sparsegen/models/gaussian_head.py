@@ -26,8 +26,9 @@ class GaussianHeadConfig:
     at the top; "bounded" runs smoothly between `min_scale` and `max_scale`.
     `shared`: one head for all decoder layers instead of one each. Scales are in world units.
     `picture_colors` lets each Gaussian of a "trunk" head take part of its color from the clean views, at
-    the pixels that it projects to; how much it trusts them is one more output, and starts at
-    sigmoid(`trust_bias`).
+    the pixels that it projects to. How much it trusts them is one more output, and starts at
+    sigmoid(`trust_bias`); the direction from which it is best seen is another, and starts as `outward`
+    times its position.
     """
 
     form: str = "trunk"
@@ -40,6 +41,7 @@ class GaussianHeadConfig:
     spread: float = 0.3
     picture_colors: bool = True
     trust_bias: float = 0.0
+    outward: float = 10.0
 
 
 class RawGaussians(NamedTuple):
@@ -51,9 +53,18 @@ class RawGaussians(NamedTuple):
     scale: Tensor
     color: Tensor
     trust: Tensor | None = None
+    facing: Tensor | None = None
+
+
+class Placed(NamedTuple):
+    """Gaussians, and the directions from which they are best seen (b, n, 3) where the head knows them."""
+
+    gaussians: Gaussians
+    facing: Tensor | None
 
 
 _SIZES = {"offset": 3, "opacity": 1, "rotation": 4, "scale": 3, "color": 3}
+_SEEN_SIZES = {"trust": 1, "facing": 3}
 
 
 class BranchHead(nn.Module):
@@ -82,10 +93,10 @@ class TrunkHead(nn.Module):
     The last layer starts small, with a random offset for each Gaussian of a query so that they part.
     """
 
-    def __init__(self, width: int, expansion: int, spread: float, trust: bool) -> None:
+    def __init__(self, width: int, expansion: int, spread: float, seen: bool) -> None:
         super().__init__()
         self.expansion = expansion
-        self.sizes = [*_SIZES.values(), *([1] if trust else [])]
+        self.sizes = list((_SIZES | _SEEN_SIZES if seen else _SIZES).values())
         total = sum(self.sizes)
         last = nn.Linear(width, expansion * total)
         self.net = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), last)
@@ -115,11 +126,12 @@ class GaussianHead(nn.Module):
         self,
         x: Float[Tensor, "b m c"],
         anchors: Float[Tensor, "m 3"],
-        seen: Callable[[Float[Tensor, "b n 3"]], Float[Tensor, "b n 3"]],
-    ) -> Gaussians:
+        seen: Callable[[Float[Tensor, "b n 3"], Float[Tensor, "b n 3"]], Float[Tensor, "b n 3"]],
+    ) -> Placed:
         """Gaussians of anchors given on the unit cube; always in float32.
 
-        `seen` gives the color that the pictures show where points project, for `picture_colors`.
+        `seen` gives the color that the pictures show where points project that face some directions, for
+        `picture_colors`.
         """
         with torch.autocast(x.device.type, enabled=False):
             raw = self.net(x.float())
@@ -127,11 +139,13 @@ class GaussianHead(nn.Module):
             logit = torch.log(unit / (1 - unit))[:, None]  # (m, 1, 3)
             means = (2 * self.bound * torch.sigmoid(logit + raw.offset) - self.bound).flatten(1, 2)
             colors = torch.sigmoid(raw.color).flatten(1, 2)
-            if raw.trust is not None:
+            facing = None
+            if raw.trust is not None and raw.facing is not None:
+                places = means.detach()  # gradients through coordinates are mostly noise
+                facing = raw.facing.flatten(1, 2) + self.config.outward * places
                 trust = torch.sigmoid(raw.trust + self.config.trust_bias).flatten(1, 2)
-                # Gradients through coordinates are mostly noise.
-                colors = torch.lerp(colors, seen(means.detach()), trust)
-            return Gaussians(
+                colors = torch.lerp(colors, seen(places, facing), trust)
+            gaussians = Gaussians(
                 means=means,
                 quats=F.normalize(raw.rotation, dim=-1).flatten(1, 2),
                 scales=self._scales(raw.scale).flatten(1, 2),
@@ -139,6 +153,7 @@ class GaussianHead(nn.Module):
                 colors=colors,
                 expansion=self.expansion,
             )
+            return Placed(gaussians, facing)
 
     def _scales(self, x: Tensor) -> Tensor:
         config = self.config

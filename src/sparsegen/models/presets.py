@@ -24,6 +24,7 @@ def paper() -> ModelConfig:
         gate_init=0.0,
         query_content=False,
         anchor_sampling="off",
+        symmetric=False,
         truncate_times=True,
         image_encoder=ImageEncoderConfig(
             width=384,

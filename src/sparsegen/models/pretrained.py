@@ -1,4 +1,7 @@
-"""Weights on disk: a folder with `config.json` and `model.safetensors`, as the Hub has it."""
+"""Weights on disk: a folder with `config.json` and `model.safetensors`, as the Hub has it.
+
+A camera head lies in the folder `camera_head` of its model's folder, in the same form.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,21 @@ from typing import Any, get_type_hints
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import nn
 
 from sparsegen.errors import InputError
 from sparsegen.formats.files import write_bytes
+from sparsegen.models.camera_head import CameraHead, CameraHeadConfig
 from sparsegen.models.sparsegen import ModelConfig, SparseGen
 
 CONFIG_NAME = "config.json"
+CAMERA_HEAD = "camera_head"
 WEIGHTS_NAME = "model.safetensors"
 _EXPECTED = f"a model folder holds {CONFIG_NAME} and {WEIGHTS_NAME}"
 
 
 def save_pretrained(
-    model: SparseGen,
+    model: SparseGen | CameraHead,
     folder: Path,
     dtype: torch.dtype = torch.float16,
     extra: dict[str, Any] | None = None,
@@ -36,19 +42,33 @@ def save_pretrained(
 
 def load_pretrained(folder: Path) -> SparseGen:
     """The model in a folder, in float32 and eval mode; `InputError` names what is missing or unfit."""
+    config, tensors = _read(folder)
+    model = SparseGen(config_from_dict(ModelConfig, config["model"], folder / CONFIG_NAME))
+    load_state(model, tensors, folder / WEIGHTS_NAME)
+    return model.eval()
+
+
+def load_camera_head(model_folder: Path) -> CameraHead | None:
+    """The camera head that belongs to a model, if it has one."""
+    folder = model_folder / CAMERA_HEAD
+    if not folder.is_dir():
+        return None
+    config, tensors = _read(folder)
+    head = CameraHead(config_from_dict(CameraHeadConfig, config["model"], folder / CONFIG_NAME))
+    load_state(head, tensors, folder / WEIGHTS_NAME)
+    return head.eval()
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     config = load_config(folder)
     weights = folder / WEIGHTS_NAME
     try:
         tensors = load_file(weights)
     except FileNotFoundError:
-        raise InputError(
-            f"{weights}: not found; a model folder holds {CONFIG_NAME} and {WEIGHTS_NAME}"
-        ) from None
+        raise InputError(f"{weights}: not found; {_EXPECTED}") from None
     except (SafetensorError, OSError) as error:
         raise InputError(f"{weights}: not a whole safetensors file ({error}); copy it again") from None
-    model = SparseGen(config_from_dict(ModelConfig, config["model"], folder / CONFIG_NAME))
-    load_state(model, {name: t.float() for name, t in tensors.items()}, weights)
-    return model.eval()
+    return config, {name: tensor.float() for name, tensor in tensors.items()}
 
 
 def load_config(folder: Path) -> dict[str, Any]:
@@ -57,9 +77,7 @@ def load_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
     except FileNotFoundError:
-        raise InputError(
-            f"{path}: not found; a model folder holds {CONFIG_NAME} and {WEIGHTS_NAME}"
-        ) from None
+        raise InputError(f"{path}: not found; {_EXPECTED}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
@@ -67,7 +85,7 @@ def load_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load_state(model: SparseGen, tensors: dict[str, torch.Tensor], source: Path) -> None:
+def load_state(model: nn.Module, tensors: dict[str, torch.Tensor], source: Path) -> None:
     """Load weights strictly; `InputError` names the first key that is missing, unknown or misshapen."""
     own = model.state_dict()
     for name, tensor in own.items():

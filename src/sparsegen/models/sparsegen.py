@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from sparsegen.cameras import Cameras
 from sparsegen.gaussians import Gaussians
-from sparsegen.models.anchor_sampling import DetailEncoder, clean_weights, projections, sample
+from sparsegen.models.anchor_sampling import DetailEncoder, Lookup, clean_weights, sample, seen_colors
 from sparsegen.models.expansion import DecoderLayer, EncoderLayer
-from sparsegen.models.gaussian_head import GaussianHead, GaussianHeadConfig
+from sparsegen.models.gaussian_head import GaussianHead, GaussianHeadConfig, Placed
 from sparsegen.models.image_encoder import CHANNELS, ImageEncoder, ImageEncoderConfig, encoder_input
 from sparsegen.models.layers import TimeEmbedding
 from sparsegen.models.position_encoder import AnchorEncoder, PositionEncoder, PositionEncoderConfig
@@ -37,8 +37,9 @@ class ModelConfig:
     `bound` is half the side of the cube that Gaussians live in, in world units. `query_content` gives
     each query a learned embedding beside the code of its anchor. `anchor_sampling`: "off" is the
     reference; "anchors" reads token features at the anchors' projections; "gaussians" also reads fine
-    features at the Gaussians that the decoder layer before has placed. `truncate_times` cuts times to
-    thousandths, as the reference does when it samples.
+    features at the Gaussians that the decoder layer before has placed. `symmetric` objects are their own
+    mirror images in the plane y = 0, and features and colors are read at mirrored points as well.
+    `truncate_times` cuts times to thousandths, as the reference does when it samples.
     """
 
     image_size: int = 128
@@ -54,6 +55,7 @@ class ModelConfig:
     bound: float = 0.6
     query_content: bool = True
     anchor_sampling: str = "gaussians"
+    symmetric: bool = True
     detail_width: int = 48
     truncate_times: bool = False
     image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
@@ -111,12 +113,14 @@ class SparseGen(nn.Module):
         times: Float[Tensor, "b v"],
         self_conditioning: Float[Tensor, "b v 3 h w"] | None = None,
         layers: str = "last",
+        queries: int | None = None,
     ) -> list[Gaussians]:
         """Gaussians of every object, from the last decoder layer or from all of them in order.
 
         `views` hold clean pictures, and noised ones as `sparsegen.flow` makes them; clean views come
         first. `times` are 0 for clean views. `self_conditioning` holds the renders of the step before at
         the noised views' cameras, None if there was none; what it holds for clean views does not matter.
+        Only the first `queries` anchors are used where that is given.
         """
         if self.config.truncate_times:
             times = torch.floor(1000 * times + 1e-3) / 1000
@@ -124,17 +128,18 @@ class SparseGen(nn.Module):
         features = self.image_encoder(pictures, times)  # (b, v, c, g, g)
         tokens, positions = self._encode(features, views.cameras, times)
         memory = tokens if positions is None else tokens + positions
+        lookup = Lookup(views.cameras, clean_weights(times), self.config.symmetric)
         if self.sampling is None:
             points = None
         else:
             grid = features.shape[-1]
             maps = tokens.unflatten(1, (times.shape[1], grid * grid)).mT.unflatten(-1, (grid, grid))
-            points = self.sampling.start(maps, pictures, views.cameras, times, self.anchors)
+            points = self.sampling.start(maps, pictures, lookup, self.anchors[:queries])
 
-        def seen(points: Tensor) -> Tensor:
-            return sample(views.images, points, views.cameras, clean_weights(times)).clamp(0, 1)
+        def seen(points: Tensor, facing: Tensor) -> Tensor:
+            return seen_colors(views.images, points, lookup, facing)
 
-        return self._decode(memory, times, points, seen, layers)
+        return self._decode(memory, times, points, seen, layers, queries)
 
     def _encode(
         self, features: Float[Tensor, "b v c g g"], cameras: Cameras, times: Float[Tensor, "b v"]
@@ -157,15 +162,16 @@ class SparseGen(nn.Module):
         memory: Float[Tensor, "b n c"],
         times: Float[Tensor, "b v"],
         points: SampledFeatures | None,
-        seen: Callable[[Tensor], Tensor],
+        seen: Callable[[Tensor, Tensor], Tensor],
         layers: str,
+        queries: int | None,
     ) -> list[Gaussians]:
         embedding = self._query_memo(
             self.anchor_encoder, (self.unit_anchors,), lambda: self.anchor_encoder(self.unit_anchors)
-        )
+        )[:queries]
         time = self.time_embedding(times[:, -1])  # a noised view's, wherever there is one
         x = embedding.new_zeros(len(memory), *embedding.shape)
-        results = []
+        results: list[Placed] = []
         last = len(self.decoder) - 1
         for i, layer in enumerate(self.decoder):
             x = x + embedding
@@ -175,8 +181,8 @@ class SparseGen(nn.Module):
             feeds_sampling = points is not None and self.config.anchor_sampling == "gaussians"
             if layers == "all" or i == last or feeds_sampling:
                 head = self.heads[0 if self.config.head.shared else i]
-                results.append(head(x, self.unit_anchors, seen))
-        return results if layers == "all" else results[-1:]
+                results.append(head(x, self.unit_anchors[:queries], seen))
+        return [placed.gaussians for placed in (results if layers == "all" else results[-1:])]
 
     def _positions(self, cameras: Cameras, grid: int) -> Float[Tensor, "b v n c"] | None:
         if not self.position_encoder.parts:
@@ -195,30 +201,30 @@ class FeatureSampling(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.anchor_mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        read = (1 + config.symmetric) * (width + 3)
+        self.anchor_mlp = nn.Sequential(nn.Linear(read, width), nn.SiLU(), nn.Linear(width, width))
         self.detail: DetailEncoder | None = None
         if config.anchor_sampling == "gaussians":
             detail = config.detail_width
             self.detail = DetailEncoder(CHANNELS, detail)
-            self.first = nn.Linear(detail + 3, width)
+            read = (1 + config.symmetric) * (detail + 3)
+            self.first = nn.Linear(read, width)
             self.later = nn.ModuleList(
-                nn.Linear(config.expansion * (detail + 3), width) for _ in range(config.decoder_layers - 1)
+                nn.Linear(config.expansion * read, width) for _ in range(config.decoder_layers - 1)
             )
 
     def start(
         self,
         maps: Float[Tensor, "b v c g g"],
         pictures: Float[Tensor, "b v i s s"],
-        cameras: Cameras,
-        times: Float[Tensor, "b v"],
+        lookup: Lookup,
         anchors: Float[Tensor, "m 3"],
     ) -> SampledFeatures:
         """Read the token maps at the anchors, and get the fine maps ready."""
-        weights = clean_weights(times)
-        points = anchors.detach().expand(len(times), -1, -1)
-        coarse = self.anchor_mlp(sample(maps, points, cameras, weights))
+        points = anchors.detach().expand(len(maps), -1, -1)
+        coarse = self.anchor_mlp(sample(maps, points, lookup))
         fine = None if self.detail is None else self.detail(pictures)
-        return SampledFeatures(self, coarse, fine, cameras, weights, points)
+        return SampledFeatures(self, coarse, fine, lookup, points)
 
 
 @dataclass(frozen=True)
@@ -228,26 +234,19 @@ class SampledFeatures:
     module: FeatureSampling
     coarse: Float[Tensor, "b m c"]
     fine: Float[Tensor, "b v d q q"] | None
-    cameras: Cameras
-    weights: Float[Tensor, "b v"]
+    lookup: Lookup
     anchors: Float[Tensor, "b m 3"]
 
-    def at(self, layer: int, placed: Gaussians | None) -> Float[Tensor, "b m c"]:
-        """What decoder layer `layer` adds to its queries, given the Gaussians of the layer before."""
+    def at(self, layer: int, placed: Placed | None) -> Float[Tensor, "b m c"]:
+        """What decoder layer `layer` adds to its queries, given what the layer before has placed."""
         if self.fine is None:
             return self.coarse
         if placed is None:
-            return self.coarse + self.module.first(self._read(self.anchors))
-        read = self._read(placed.means.detach())  # gradients through coordinates are mostly noise
-        grouped = read.unflatten(1, (-1, placed.expansion)).flatten(2)
+            return self.coarse + self.module.first(sample(self.fine, self.anchors, self.lookup))
+        means = placed.gaussians.means.detach()  # gradients through coordinates are mostly noise
+        read = sample(self.fine, means, self.lookup, placed.facing)
+        grouped = read.unflatten(1, (-1, placed.gaussians.expansion)).flatten(2)
         return self.coarse + self.module.later[layer - 1](grouped)
-
-    def _read(self, points: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n d3"]:
-        """Fine features at the points, with where they project and how deep, averaged over views."""
-        assert self.fine is not None
-        read = sample(self.fine, points, self.cameras, self.weights)
-        where = (projections(points, self.cameras) * self.weights[..., None, None]).sum(1)
-        return torch.cat([read, where], dim=-1)
 
 
 class _Memo:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparsegen.cameras import Cameras
@@ -27,7 +27,8 @@ def hull_anchors(
     resolution: int = 32,
     iterations: int = 20,
 ) -> Float[Tensor, "m 3"]:
-    """`count` points spread evenly through the objects' visual hulls, denser where more objects are.
+    """`count` points spread evenly through the objects' visual hulls, denser where more objects are, in
+    `spread_order`.
 
     The hulls are carved in a grid over the cube of half side `EXTENT`. World frame; the same seed gives
     the same points.
@@ -41,7 +42,22 @@ def hull_anchors(
     cells = torch.multinomial(occupancy, count * _CANDIDATES, replacement=True, generator=generator)
     jitter = torch.rand(len(cells), 3, generator=generator) - 0.5
     points = _grid(resolution)[cells] + jitter * (2 * EXTENT / resolution)
-    return _lloyd(points, points[torch.randperm(len(points), generator=generator)[:count]], iterations)
+    drawn = points[torch.randperm(len(points), generator=generator)[:count]]
+    anchors = _lloyd(points, drawn, iterations)
+    return anchors[spread_order(anchors)]
+
+
+def spread_order(points: Float[Tensor, "m 3"]) -> Int[Tensor, "m"]:
+    """The order in which each point is the farthest from those before it, from the middle one on.
+
+    Any prefix is then spread through the whole: what training with some of the anchor queries needs.
+    """
+    order = [int((points - points.mean(0)).norm(dim=1).argmin())]
+    distance = (points - points[order[0]]).norm(dim=1)
+    while len(order) < len(points):
+        order.append(int(distance.argmax()))
+        distance = torch.minimum(distance, (points - points[order[-1]]).norm(dim=1))
+    return torch.tensor(order)
 
 
 def hull_occupancy(

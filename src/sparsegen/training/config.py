@@ -55,6 +55,7 @@ class TrainConfig:
     batch_size: int = 8
     anchors: str = "hull"  # "hull": inside the training set's alpha hull; "model": as the model draws them
     self_conditioning_probability: float = 0.5
+    elastic_probability: float = 0.0  # share of steps that use a random prefix of the anchor queries
     ema_decay: float = 0.999
     device: str = "auto"  # auto, cpu, cuda
     precision: str = "auto"  # auto: bfloat16 where the hardware has it; float32, bfloat16

@@ -61,11 +61,17 @@ class TensorModel(nn.Module):
         self.model = model
 
     def forward(
-        self, images: Tensor, viewmats: Tensor, Ks: Tensor, times: Tensor, self_conditioning: Tensor | None
+        self,
+        images: Tensor,
+        viewmats: Tensor,
+        Ks: Tensor,
+        times: Tensor,
+        self_conditioning: Tensor | None,
+        queries: int | None,
     ) -> list[dict[str, Tensor]]:
         height, width = images.shape[-2:]
         views = Views(images, Cameras(viewmats, Ks, width, height))
-        layers = self.model(views, times, self_conditioning, layers="all")
+        layers = self.model(views, times, self_conditioning, layers="all", queries=queries)
         return [{name: getattr(g, name) for name in _FIELDS} for g in layers]
 
 
@@ -75,8 +81,9 @@ def forward(
     times: Float[Tensor, "b v"],
     self_conditioning: Tensor | None,
     expansion: int,
+    queries: int | None = None,
 ) -> list[Gaussians]:
     """Run a wrapped `TensorModel`: the Gaussians of every decoder layer, in float32."""
     cameras = views.cameras
-    layers = wrapped(views.images, cameras.viewmats, cameras.Ks, times, self_conditioning)
+    layers = wrapped(views.images, cameras.viewmats, cameras.Ks, times, self_conditioning, queries)
     return [Gaussians(**{k: v.float() for k, v in layer.items()}, expansion=expansion) for layer in layers]

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # A run whose input pictures matter less than this after its first steps has gone blind.
 _BLIND_GAP, _BLIND_STEP = 0.5, 1000  # decibels, steps
+# The smallest prefix of the anchor queries that is trained by itself, as a share of all.
+ELASTIC_MIN_SHARE = 1 / 8
 # What a step's time is split into.
 _PHASES = ("data", "network", "splatting", "optimizer")
 # What a checkpoint holds besides weights, optimizer and random states.
@@ -160,8 +162,10 @@ class Trainer:
         condition = None
         if batch.noised and rng.random() < self.config.self_conditioning_probability:
             condition = self._self_conditioning(batch)
+        queries = self._queries(rng)
         views = rng.permutation(batch.targets.view_count)[: self.config.loss.intermediate_views].tolist()
-        layers = forward(self.wrapped, batch.inputs, batch.times, condition, self.model.config.expansion)
+        expansion = self.model.config.expansion
+        layers = forward(self.wrapped, batch.inputs, batch.times, condition, expansion, queries)
         self.watch.lap("network")
         loss = training_loss(
             layers, self.model.anchors, batch.targets, self.config.loss, self.renderer, views
@@ -170,6 +174,13 @@ class Trainer:
         for layer in layers:
             self.watch.lap_in_backward(layer.means, "splatting")
         return loss
+
+    def _queries(self, rng: np.random.Generator) -> int | None:
+        """How many anchor queries a step uses: all, or now and then a random prefix, small ones as often as
+        large ones, so that one checkpoint serves any number of them."""
+        if rng.random() >= self.config.elastic_probability:
+            return None
+        return round(self.model.config.num_queries * ELASTIC_MIN_SHARE ** rng.random())
 
     @torch.no_grad()
     def _self_conditioning(self, batch: Batch) -> Tensor:

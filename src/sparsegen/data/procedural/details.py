@@ -28,7 +28,7 @@ def _on_side(shape: Shape, onto: Mesh, outline: np.ndarray, lift: float) -> Mesh
 def _on_top(onto: Mesh, outline: np.ndarray, height: float) -> Mesh:
     """Lays a grid of (x, y) onto what is below it."""
     origins = np.concatenate([outline, np.full((*outline.shape[:2], 1), height + 1.0)], -1)
-    return drape(onto, origins, np.array([0.0, 0.0, -1.0]), 0.0085)
+    return drape(onto, origins, np.array([0.0, 0.0, -1.0]), 0.012)
 
 
 def _band(x: np.ndarray, low: float | np.ndarray, high: float | np.ndarray, rows: int = 3) -> np.ndarray:
@@ -149,7 +149,7 @@ def make_stripes(shape: Shape, body: Body, parts: Parts, rng: np.random.Generato
         width, gap = s.width * rng.uniform(0.05, 0.12), s.width * rng.uniform(0.02, 0.05)
         single = rng.random() < 0.3
         y = np.linspace(-width, width, 5) if single else np.linspace(gap, gap + width, 4)
-        hood = np.linspace(half - 0.06 - s.lean, s.cowl + 0.05, 14)
+        hood = np.linspace(half - 0.06 - s.lean, s.cowl + 0.05, 22)
         roof = np.linspace(s.header - 0.02, s.back + 0.02, 12)
         deck = np.linspace(s.tail - 0.05, -half + 0.10 + s.rear_lean, 7)
         places = [(body.lower, hood), (body.cabin, roof)]
@@ -164,4 +164,4 @@ def make_stripes(shape: Shape, body: Body, parts: Parts, rng: np.random.Generato
             s.sill + (s.belt - s.sill) * rng.uniform(0.60, 0.76) + (x / s.length) * rng.uniform(-0.1, 0.05)
         )
         wide = rng.uniform(0.03, 0.08)
-        parts["stripe"].append(_on_side(s, body.lower, _band(x, middle - wide, middle + wide), 0.0085))
+        parts["stripe"].append(_on_side(s, body.lower, _band(x, middle - wide, middle + wide, 4), 0.012))

@@ -174,7 +174,7 @@ def drape(onto: Mesh, origins: Grid, directions: np.ndarray, lift: float) -> Mes
     """Lays a grid of points onto a mesh along rays and lifts it by `lift` along the surface normal.
 
     Args:
-        onto: the surface; only triangles facing the rays count.
+        onto: the surface; only triangles that face the rays, not edge-on, count.
         origins: (R, C, 3) ray origins outside the surface. The patch is wound to face the rays.
         directions: (3,) or (R, C, 3).
         lift: distance above the surface.
@@ -185,7 +185,7 @@ def drape(onto: Mesh, origins: Grid, directions: np.ndarray, lift: float) -> Mes
     directions = np.ascontiguousarray(np.broadcast_to(directions, origins.shape).reshape(-1, 3), float)
     start = np.ascontiguousarray(origins.reshape(-1, 3), float)
     normal = face_normals(onto)
-    facing = np.flatnonzero(normal @ directions.mean(0) < 0.3)
+    facing = np.flatnonzero(normal @ directions.mean(0) < -0.1)
     hit, distance = _first_hits(start, directions, onto.vertices[onto.faces[facing]])
     seen = hit >= 0
     points = np.zeros_like(start)

@@ -226,7 +226,7 @@ def _overhangs(style: str, length: float, arch: float, rng: np.random.Generator)
     """Metres from the bumpers to the axles, front and rear."""
     front = {"bus": 0.24, "van": 0.175, "sports": 0.20, "minicar": 0.17}.get(style, 0.185)
     rear = {"bus": 0.27, "sports": 0.20, "minicar": 0.15, "suv": 0.195, "hatchback": 0.175}.get(style, 0.215)
-    return np.maximum(np.array([front, rear]) * length * rng.uniform(0.93, 1.07, 2), arch + 0.16)
+    return np.maximum(np.array([front, rear]) * length * rng.uniform(0.93, 1.07, 2), arch + 0.32)
 
 
 def draw_shape(style: str, rng: np.random.Generator) -> Shape:
@@ -244,6 +244,10 @@ def draw_shape(style: str, rng: np.random.Generator) -> Shape:
     rear_lean = float(rng.uniform(0.01, 0.04) if boxy else rng.uniform(0.04, 0.11))
     if not three_box and style != "pickup":  # the rear window stands on the tailgate
         value["tail"] = -length / 2 + rear_lean + (0.09 if boxy else 0.12)
+    bows = rng.uniform((0.05, 0.03), (0.13, 0.07)) if boxy else rng.uniform((0.12, 0.06), (0.28, 0.16))
+    # What is left between arch and bumper bounds the bow, lest the bent end fold over itself.
+    room = 0.6 * (overhang - arch) - 0.03 - np.array([value["lean"], rear_lean])
+    bows = np.minimum(bows, np.maximum(room, 0.03))
     return Shape(
         style=style,
         **value,
@@ -253,8 +257,8 @@ def draw_shape(style: str, rng: np.random.Generator) -> Shape:
         rear_axle=-length / 2 + float(overhang[1]),
         arch=arch,
         rear_lean=rear_lean,
-        bow=float(rng.uniform(0.05, 0.13) if boxy else rng.uniform(0.12, 0.28)),
-        rear_bow=float(rng.uniform(0.03, 0.07) if boxy else rng.uniform(0.06, 0.16)),
+        bow=float(bows[0]),
+        rear_bow=float(bows[1]),
         taper=float(rng.uniform(0.02, 0.06) if boxy else rng.uniform(0.05, 0.12)),
         rear_taper=float(rng.uniform(0.01, 0.04) if boxy else rng.uniform(0.04, 0.09)),
         tumble=float(

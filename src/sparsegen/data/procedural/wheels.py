@@ -20,7 +20,8 @@ def _tyre(radius: float, rim: float, tread: float) -> Mesh:
     half = tread / 2
     profile = np.array(
         [
-            (-half, rim * 0.7),
+            (-half * 0.9, 0.0),
+            (-half * 0.9, rim * 0.9),
             (-half, radius * 0.88),
             (-half * 0.86, radius * 0.97),
             (-half * 0.55, radius),

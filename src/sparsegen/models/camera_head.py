@@ -1,0 +1,155 @@
+"""Camera head: the direction that a picture of an object was taken from, as chances of directions.
+
+A small convolutional network over the object's cut-out. Cars look alike from the front and from behind,
+so it gives chances of all directions, not one direction.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Side of a direction's cell, in degrees, and how many: all around, and from the horizon to near the zenith.
+CELL = 10.0
+AZIMUTHS, ELEVATIONS = 36, 9
+# Directions this many degrees of azimuth apart are told apart as different guesses.
+APART = 45.0
+
+
+@dataclass(frozen=True)
+class CameraHeadConfig:
+    """Side of the cut-out that the network sees, in pixels, and channels of its first layer."""
+
+    size: int = 64
+    width: int = 32
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A direction to the camera, in degrees, and the chance that a picture was taken from about there."""
+
+    azimuth: float
+    elevation: float
+    chance: float
+
+
+class CameraHead(nn.Module):
+    """Cut-outs of `crop_to_object` to logits of cells of directions."""
+
+    def __init__(self, config: CameraHeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels, layers = 4, []
+        for width in (config.width * factor for factor in (1, 2, 4, 6)):
+            layers += [
+                nn.Conv2d(channels, width, 3, stride=2, padding=1),
+                nn.GroupNorm(8, width),
+                nn.GELU(),
+                nn.Conv2d(width, width, 3, padding=1, groups=8),
+                nn.GELU(),
+            ]
+            channels = width
+        side = config.size // 16
+        self.net = nn.Sequential(
+            *layers,
+            nn.Flatten(),
+            nn.Dropout(0.1),
+            nn.Linear(channels * side * side, 256),
+            nn.GELU(),
+            nn.Linear(256, AZIMUTHS * ELEVATIONS),
+        )
+
+    def forward(self, crops: Float[Tensor, "b 4 s s"]) -> Float[Tensor, "b azimuths elevations"]:
+        return self.net(2 * crops - 1).unflatten(-1, (AZIMUTHS, ELEVATIONS))
+
+
+def cell_centers() -> tuple[Float[Tensor, "azimuths"], Float[Tensor, "elevations"]]:
+    """Azimuths and elevations of the cells' middles, in degrees."""
+    return CELL * (torch.arange(AZIMUTHS) - AZIMUTHS // 2), CELL * torch.arange(ELEVATIONS)
+
+
+def crop_to_object(
+    images: Float[Tensor, "b 3 h w"],
+    alphas: Float[Tensor, "b h w"],
+    size: int,
+    zoom: Float[Tensor, "b"] | None = None,
+    shift: Float[Tensor, "b 2"] | None = None,
+) -> Float[Tensor, "b 4 s s"]:
+    """Color and alpha of a square around each object, a little larger than it, over white.
+
+    `zoom` and `shift` (in halves of the square) move the square, for training.
+    """
+    h, w = alphas.shape[-2:]
+    covered = alphas > 0.5
+    left, right = _extent(covered.any(1))
+    top, bottom = _extent(covered.any(2))
+    half = 0.575 * torch.maximum(right - left, bottom - top).clamp_min(1)
+    half = half if zoom is None else half / zoom
+    center = torch.stack([left + right, top + bottom], dim=-1) / 2
+    center = center if shift is None else center + half[:, None] * shift
+    axis = (torch.arange(size, device=alphas.device) + 0.5) / size * 2 - 1
+    rows, columns = torch.meshgrid(axis, axis, indexing="ij")
+    pixels = center[:, None, None] + half[:, None, None, None] * torch.stack([columns, rows], dim=-1)
+    grid = 2 * pixels / pixels.new_tensor([w, h]) - 1
+    # White becomes zero, so that zero padding is white without coverage.
+    picture = torch.cat([images - 1, alphas[:, None]], dim=1)
+    cropped = F.grid_sample(picture, grid, align_corners=False)
+    return torch.cat([cropped[:, :3] + 1, cropped[:, 3:]], dim=1)
+
+
+def likely_directions(logits: Float[Tensor, "azimuths elevations"], count: int = 4) -> list[Direction]:
+    """Guesses that lie `APART` from each other, likeliest first, each with the chance around it."""
+    azimuths, elevations = (x.to(logits.device) for x in cell_centers())
+    chances = logits.flatten().softmax(0).view_as(logits)
+    left = chances
+    found = []
+    for _ in range(count):
+        row, column = divmod(int(left.argmax()), ELEVATIONS)
+        offsets = (azimuths - azimuths[row] + 180) % 360 - 180
+        around = (offsets.abs() < APART)[:, None]
+        near = (offsets.abs() < 2 * CELL)[:, None] & ((elevations - elevations[column]).abs() < 2 * CELL)
+        weights = left * near
+        weights = weights / weights.sum()
+        azimuth = float(azimuths[row] + (weights.sum(1) * offsets).sum())
+        elevation = float((weights.sum(0) * elevations).sum())
+        azimuth = (azimuth + 180) % 360 - 180
+        found.append(Direction(azimuth, elevation, float((left * around).sum())))
+        left = left * ~around
+    return sorted(found, key=lambda guess: -guess.chance)
+
+
+def cell_targets(
+    azimuths: Float[Tensor, "b"], elevations: Float[Tensor, "b"], spread: float = 6.0
+) -> Float[Tensor, "b azimuths elevations"]:
+    """Chances that fall off with the distance from true directions, all in degrees, each summing to one."""
+    across, up = cell_centers()
+    turn = (across - azimuths[:, None] + 180) % 360 - 180
+    # Near the zenith a turn moves the camera little.
+    turn = turn * torch.cos(torch.deg2rad(elevations))[:, None]
+    rise = up - elevations[:, None]
+    logits = -(turn.square()[:, :, None] + rise.square()[:, None]) / (2 * spread**2)
+    return logits.flatten(1).softmax(-1).view_as(logits)
+
+
+def directions_to(
+    centers: Float[Tensor, "*batch 3"],
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """Azimuths and elevations of camera centres, in degrees."""
+    x, y, z = centers.unbind(-1)
+    degrees = 180 / math.pi
+    return torch.atan2(y, x) * degrees, torch.atan2(z, torch.hypot(x, y)) * degrees
+
+
+def _extent(covered: Tensor) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
+    """First and one past the last covered index of each row; all of it where nothing is covered."""
+    count = covered.shape[-1]
+    index = torch.arange(count, device=covered.device)
+    first = torch.where(covered, index, count).amin(-1)
+    last = torch.where(covered, index + 1, 0).amax(-1)
+    empty = last == 0
+    return torch.where(empty, 0, first).float(), torch.where(empty, count, last).float()

@@ -1,0 +1,114 @@
+"""Training of the camera head: pictures of a viewset dataset, their cameras' directions as targets."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from sparsegen.data.packed import Viewsets
+from sparsegen.models.camera_head import (
+    CameraHead,
+    CameraHeadConfig,
+    cell_targets,
+    crop_to_object,
+    directions_to,
+    likely_directions,
+)
+from sparsegen.training.pacing import ending_signals
+
+
+@dataclass(frozen=True)
+class CameraHeadTraining:
+    """The recipe. `mirrored` also shows pictures from the other side of the plane y = 0, for objects
+    that are their own mirror images in it."""
+
+    steps: int = 4000
+    batch_size: int = 64
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    mirrored: bool = True
+    seed: int = 0
+
+
+def train_camera_head(
+    viewsets: Viewsets, recipe: CameraHeadTraining, max_seconds: float | None = None
+) -> CameraHead:
+    """A trained head, in eval mode. The learning rate falls over the steps or the clock, whichever is
+    further; SIGINT and SIGTERM end training early with what has been learned."""
+    torch.manual_seed(recipe.seed)
+    head = CameraHead(CameraHeadConfig()).train()
+    optimizer = torch.optim.AdamW(head.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
+    start = time.monotonic()
+    with ending_signals() as received, tqdm(total=recipe.steps, unit="step") as bar:
+        for step in range(recipe.steps):
+            clock = (time.monotonic() - start) / max_seconds if max_seconds else 0.0
+            progress = max(step / recipe.steps, clock)
+            if progress >= 1 or received:
+                break
+            optimizer.param_groups[0]["lr"] = recipe.lr * min(1, (step + 1) / 100) * (1 - progress)
+            crops, targets = camera_batch(viewsets, recipe, step)
+            loss = F.cross_entropy(head(crops).flatten(1), targets.flatten(1))
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            bar.update()
+            if step % 50 == 0:
+                bar.set_postfix(loss=f"{float(loss.detach()):.3f}")
+    return head.eval()
+
+
+def camera_batch(
+    viewsets: Viewsets, recipe: CameraHeadTraining, step: int
+) -> tuple[Float[Tensor, "b 4 s s"], Float[Tensor, "b azimuths elevations"]]:
+    """Cut-outs of random pictures, moved, mirrored and recolored a little, and their directions."""
+    rng = np.random.default_rng((recipe.seed, step))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    count, view_count = viewsets.images.shape[:2]
+    views = viewsets.views(
+        rng.integers(count, size=recipe.batch_size), rng.integers(view_count, size=(recipe.batch_size, 1))
+    )
+    assert views.alphas is not None
+    zoom = 1 + 0.15 * (torch.rand(recipe.batch_size, generator=generator) - 0.5)
+    shift = 0.1 * (torch.rand(recipe.batch_size, 2, generator=generator) - 0.5)
+    crops = crop_to_object(views.images[:, 0], views.alphas[:, 0], CameraHeadConfig().size, zoom, shift)
+    azimuths, elevations = directions_to(views.cameras.centers[:, 0])
+    if recipe.mirrored:
+        other = torch.rand(recipe.batch_size, generator=generator) < 0.5
+        crops = torch.where(other[:, None, None, None], crops.flip(-1), crops)
+        azimuths = torch.where(other, -azimuths, azimuths)
+    return _recolored(crops, generator), cell_targets(azimuths, elevations)
+
+
+def _recolored(crops: Float[Tensor, "b 4 s s"], generator: torch.Generator) -> Float[Tensor, "b 4 s s"]:
+    """Other exposures and tints of the object; what is outside it stays white."""
+    gain = torch.exp(0.3 * torch.randn(len(crops), 3, 1, 1, generator=generator))
+    color, alpha = crops[:, :3], crops[:, 3:]
+    inside = (color - (1 - alpha)) * gain
+    return torch.cat([(inside + 1 - alpha).clamp(0, 1), alpha], dim=1)
+
+
+@torch.no_grad()
+def direction_errors(
+    head: CameraHead, viewsets: Viewsets, views: list[int] | None = None
+) -> tuple[Float[Tensor, "n v"], Float[Tensor, "n v"]]:
+    """How far, in degrees of azimuth and of elevation, the likeliest directions are from the true ones."""
+    count, total = viewsets.images.shape[:2]
+    chosen = list(range(total)) if views is None else views
+    turns, rises = [], []
+    for index in range(count):
+        some = viewsets.views(np.array([index]), np.array([chosen]))
+        assert some.alphas is not None
+        logits = head(crop_to_object(some.images[0], some.alphas[0], head.config.size))
+        azimuths, elevations = directions_to(some.cameras.centers[0])
+        best = [likely_directions(each, 1)[0] for each in logits]
+        turn = torch.tensor([guess.azimuth for guess in best]) - azimuths
+        turns.append(((turn + 180) % 360 - 180).abs())
+        rises.append((torch.tensor([guess.elevation for guess in best]) - elevations).abs())
+    return torch.stack(turns), torch.stack(rises)

@@ -1,0 +1,132 @@
+"""The camera head: its targets and guesses in closed form, and that it learns where cameras were."""
+
+import numpy as np
+import pytest
+import torch
+
+from networks import build, small
+from sparsegen.cameras import on_sphere
+from sparsegen.cli.main import main
+from sparsegen.data.packed import Viewsets, save_packed
+from sparsegen.models.camera_head import (
+    AZIMUTHS,
+    ELEVATIONS,
+    CameraHead,
+    CameraHeadConfig,
+    cell_centers,
+    cell_targets,
+    crop_to_object,
+    directions_to,
+    likely_directions,
+)
+from sparsegen.models.pretrained import save_pretrained
+from sparsegen.splatting import render
+from sparsegen.training.camera_head import (
+    CameraHeadTraining,
+    camera_batch,
+    direction_errors,
+    train_camera_head,
+)
+
+
+def test_targets_peak_at_the_true_cell_and_sum_to_one():
+    azimuths, elevations = cell_centers()
+    targets = cell_targets(torch.tensor([-120.0, 170.0]), torch.tensor([20.0, 0.0]))
+    torch.testing.assert_close(targets.sum((1, 2)), torch.ones(2))
+    for target, direction in zip(targets, [(-120, 20), (170, 0)], strict=True):
+        row, column = divmod(int(target.argmax()), ELEVATIONS)
+        assert (azimuths[row], elevations[column]) == direction
+    assert targets[1, 0, 0] > targets[1, 1, 0]  # -180 is nearer to 170 than -170 is
+
+
+def test_guesses_find_a_direction_between_cells_and_across_the_seam():
+    for azimuth, elevation in [(33.0, 24.0), (-178.0, 41.0), (176.0, 12.0)]:
+        targets = cell_targets(torch.tensor([azimuth]), torch.tensor([elevation]))
+        best = likely_directions(targets[0].log())[0]
+        assert abs((best.azimuth - azimuth + 180) % 360 - 180) < 1.5
+        assert best.elevation == pytest.approx(elevation, abs=1.5)
+        assert best.chance == pytest.approx(1, abs=0.01)
+
+
+def test_two_likely_directions_are_two_guesses_with_their_chances():
+    both = cell_targets(torch.tensor([0.0, 180.0]), torch.tensor([20.0, 20.0]))
+    first, second, *_ = likely_directions((0.7 * both[0] + 0.3 * both[1]).log())
+    assert (first.azimuth, first.chance) == (pytest.approx(0, abs=1), pytest.approx(0.7, abs=0.01))
+    assert (abs(second.azimuth), second.chance) == (pytest.approx(180, abs=1), pytest.approx(0.3, abs=0.01))
+
+
+def test_the_crop_is_the_object_wherever_it_stands():
+    """A red block off the middle fills the same share of the crop, and the rest is white."""
+    crops = []
+    for top, left in [(3, 5), (30, 20)]:
+        images, alphas = torch.ones(1, 3, 64, 64), torch.zeros(1, 64, 64)
+        images[0, 1:, top : top + 12, left : left + 24] = 0
+        alphas[0, top : top + 12, left : left + 24] = 1
+        crops.append(crop_to_object(images, alphas, 32))
+    torch.testing.assert_close(crops[0], crops[1], rtol=0, atol=1e-5)
+    assert crops[0][0, 3].mean() == pytest.approx(24 * 12 / (24 * 1.15) ** 2, rel=0.05)
+    white = crops[0][0, 3] == 0
+    torch.testing.assert_close(crops[0][0, :3, white], torch.ones(3, int(white.sum())))
+
+
+def two_colored_objects(count: int, views: int, seed: int) -> Viewsets:
+    """Balls with a red front (+X), green top and blue, asymmetric left side: the view says the camera."""
+    from sparsegen.gaussians import Gaussians
+
+    generator = torch.Generator().manual_seed(seed)
+    azimuth = 2 * torch.pi * torch.rand(count, views, generator=generator)
+    elevation = torch.deg2rad(80 * torch.rand(count, views, generator=generator))
+    cameras = on_sphere(azimuth, elevation, size=64)
+    means = torch.tensor([[0.25, 0, 0], [-0.25, 0, 0], [0, 0.2, 0], [0, -0.2, 0], [0, 0, 0.2]])
+    colors = torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 0, 1.0], [1.0, 1, 0], [0, 1.0, 0]])
+    quats = torch.tensor([[1.0, 0, 0, 0]]).expand(5, 4)
+    balls = Gaussians(means, quats, torch.full((5, 3), 0.07), torch.full((5,), 0.95), colors)
+    images = np.zeros((count, views, 64, 64, 4), np.uint8)
+    for i in range(count):
+        rendering = render(balls, cameras[i], background=None, depth=False)
+        alpha = rendering.alpha[:, None]
+        rgba = torch.cat([rendering.rgb / alpha.clamp_min(1e-3), alpha], 1)
+        images[i] = (255 * rgba.clamp(0, 1)).round().byte().permute(0, 2, 3, 1).numpy()
+    return Viewsets(images, cameras, [f"o{i}" for i in range(count)], has_alpha=True)
+
+
+@pytest.mark.slow
+def test_it_learns_where_pictures_were_taken_from():
+    recipe = CameraHeadTraining(steps=80, batch_size=16, mirrored=False)
+    head = train_camera_head(two_colored_objects(10, 40, 0), recipe)
+    turns, rises = direction_errors(head, two_colored_objects(2, 20, 1))
+    assert turns.median() < 15
+    assert rises.median() < 10
+
+
+def test_mirrored_pictures_carry_mirrored_directions():
+    """With mirroring, half of the batch is flipped, and its target with it."""
+    viewsets = two_colored_objects(1, 1, 3)
+    azimuth = directions_to(viewsets.cameras.centers[0])[0][0]
+    _, targets = camera_batch(viewsets, CameraHeadTraining(batch_size=64), 0)
+    found = {round(likely_directions(t.log())[0].azimuth) for t in targets}
+    expected = {round(float(azimuth)), round(-float(azimuth))}
+    assert len(expected) == 2
+    assert all(min(abs(f - e) for e in expected) <= 2 for f in found)
+    assert len(found) == 2
+
+
+def test_the_command_needs_the_folder_of_a_model(tmp_path, capsys):
+    save_packed(two_colored_objects(1, 2, 0), tmp_path / "a.pack")
+    assert main(["camera", str(tmp_path / "a.pack"), "-o", str(tmp_path)]) == 2
+    assert "config.json" in capsys.readouterr().err
+
+
+def test_the_command_writes_a_head_that_a_pipeline_finds(tmp_path, capsys):
+    from sparsegen.generation import Pipeline
+
+    save_pretrained(build(small()), tmp_path / "model")
+    save_packed(two_colored_objects(2, 3, 0), tmp_path / "a.pack")
+    data = str(tmp_path / "a.pack")
+    argv = ["camera", data, "--val", data, "-o", str(tmp_path / "model"), "--steps", "2"]
+    assert main(argv) == 0
+    assert "within 30 degrees" in capsys.readouterr().out
+    head = Pipeline.from_pretrained(tmp_path / "model", device="cpu").camera_head
+    assert isinstance(head, CameraHead)
+    assert head(torch.zeros(1, 4, 64, 64)).shape == (1, AZIMUTHS, ELEVATIONS)
+    assert head.config == CameraHeadConfig()
