@@ -89,6 +89,16 @@ def test_posed_pictures_are_one_object(tmp_path, model):
     assert files(out) == ["a.mp4", "a.ply", "a_views.png"]
 
 
+def test_photos_of_one_object_without_poses(tmp_path, model, capsys):
+    photos, out = [save_blob(tmp_path / f"{name}.png") for name in "ab"], tmp_path / "out"
+    argv = ["--together", "--refine", 2, "--no-video", "--model", model, "-o", out, *QUICK]
+    assert not run("generate", *photos, *argv)
+    assert files(out) == ["a.ply", "a_views.png"]
+    printed = capsys.readouterr().out
+    assert "b.png: azimuth" in printed
+    assert "held out" in printed
+
+
 def test_from_noise_alone(tmp_path, model):
     assert not run("generate", "--unconditional", "--steps", 2, "--model", model, "-o", tmp_path, *QUICK)
     assert files(tmp_path) == ["object.mp4", "object.ply", "object_views.png"]
@@ -205,6 +215,10 @@ def test_a_bad_picture_is_one_line_and_leaves_nothing(tmp_path, model, capsys, f
         (["p.png", "--refine", "-1"], "--refine"),
         (["--unconditional", "--refine", "3"], "--refine"),
         (["p.png", "q.png", "-o", "x.spz"], "x.spz"),
+        (["p.png", "--cameras", "c.json", "--together"], "--together"),
+        (["p.png", "--together", "--azimuth", "3"], "--azimuth"),
+        (["p.png", "--together", "--framed"], "--framed"),
+        (["--unconditional", "--together"], "--together"),
         (["p.png", "-o", "x.obj"], "x.obj"),
         (["p.png", "--format", "obj"], "--format"),
         (["list.csv"], "list.csv"),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sparsegen.cli._clock import Clock
 
 if TYPE_CHECKING:
     from sparsegen.batches import Source
@@ -28,10 +26,11 @@ examples:
   sparsegen generate a.png b.jpg -o out          two objects, one from each picture
   sparsegen generate photos '*.webp' list.csv -o out   folders, patterns and tables: an object from each
   sparsegen generate a.png b.png --cameras transforms.json    one object from two posed pictures
+  sparsegen generate a.png b.png --together                   one object from two photos without poses
   sparsegen generate car.png --samples 4 --steps 10           four objects, best match to the picture first
   sparsegen generate --unconditional --steps 10 --samples 4   objects from noise alone
 
-Several pictures are several objects, unless --cameras says that they show one. A table is
+Several pictures are several objects, unless --cameras or --together says that they show one. A table is
 a CSV file: a first line `picture,mask,azimuth,elevation` (only `picture` must be there), then a line for
 each picture; files are relative to the table. A picture that fails does not stop the others.
 
@@ -43,8 +42,9 @@ What is object and what is background: an RGBA picture's alpha says so, or --mas
   PATH       an ONNX file (U-2-Net, IS-Net, BiRefNet), or the folder of the npm package
              @imgly/background-removal-data (needs onnxruntime)
 
-Where a single picture was taken from is estimated, unless --azimuth and --elevation say it (0, 0 is
-straight in front).
+Where a picture was taken from is estimated, unless --azimuth and --elevation, or a table, say it (0, 0 is
+straight in front). --together estimates the camera of each photo that the table does not give, then turns
+them all so that one object explains every photo, and says how well it does.
 """
 
 
@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--refine", type=int, default=0, metavar="N", help="gradient steps against the pictures (default: 0)")
     add("--seed", type=int, default=0, help="seed of the noise (default: 0)")
     add("--cameras", type=Path, metavar="JSON", help="transforms.json: the pictures show one object")
+    add("--together", action="store_true", help="the pictures show one object, from cameras to be found")
     add("--azimuth", type=float, metavar="DEGREES", help="where from (default: estimated)")
     add("--elevation", type=float, metavar="DEGREES", help="how high (default: estimated)")
     add("--framed", action="store_true", help="the picture is framed as the training pictures are")
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     groups, outputs = _plan(args)
     check_method(args.matting)
-    clock = _Clock()
+    clock = Clock()
     with clock("model"):
         from sparsegen.generation import Pipeline
 
@@ -117,8 +118,17 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.unconditional and (args.refine or args.mask):
         raise InputError("--unconditional has no picture for --refine or --mask; leave them out")
-    if args.cameras and (args.azimuth is not None or args.elevation is not None):
-        raise InputError("--cameras says where pictures were taken from; leave --azimuth, --elevation out")
+    one_object = "--cameras" if args.cameras else "--together" if args.together else None
+    if args.cameras and args.together:
+        raise InputError("--together finds the cameras that --cameras gives; leave one of the two out")
+    if one_object and args.unconditional:
+        raise InputError(f"--unconditional has no pictures for {one_object}; leave one of the two out")
+    if one_object and args.framed:
+        raise InputError(f"--framed is for single pictures; leave it or {one_object} out")
+    if one_object and (args.azimuth is not None or args.elevation is not None):
+        raise InputError(
+            f"{one_object} is for pictures from several places; leave --azimuth, --elevation out"
+        )
 
 
 def _plan(args: argparse.Namespace) -> tuple[list[list[Source]], list[Outputs]]:
@@ -136,7 +146,7 @@ def _plan(args: argparse.Namespace) -> tuple[list[list[Source]], list[Outputs]]:
         sources = [replace(sources[0], mask=args.mask)]
     if args.unconditional:
         groups, names = [[]], ["object"]
-    elif args.cameras:
+    elif args.cameras or args.together:
         groups, names = [sources], [sources[0].picture.stem]
     else:
         groups, names = [[source] for source in sources], unique_names([s.picture for s in sources])
@@ -145,7 +155,7 @@ def _plan(args: argparse.Namespace) -> tuple[list[list[Source]], list[Outputs]]:
 
 
 def _generate(
-    args: argparse.Namespace, pipeline: Pipeline, group: list[Source], files: Outputs, clock: _Clock
+    args: argparse.Namespace, pipeline: Pipeline, group: list[Source], files: Outputs, clock: Clock
 ) -> None:
     from sparsegen.formats.gaussian_files import save_gaussians
     from sparsegen.sheets import write_sheet
@@ -170,7 +180,7 @@ def _generate(
 
 
 def _read(
-    args: argparse.Namespace, pipeline: Pipeline, group: list[Source], clock: _Clock
+    args: argparse.Namespace, pipeline: Pipeline, group: list[Source], clock: Clock
 ) -> tuple[list[Photo], Views | None]:
     """The pictures of one object, cut out, and as the network takes them."""
     from sparsegen import photos
@@ -186,6 +196,8 @@ def _read(
         paths = [source.picture for source in group]
         return opened, photos.pose_photos(paths, [photo.rgba for photo in opened], args.cameras, size)
     with clock("camera"):
+        if args.together:
+            return opened, _find_together(pipeline, group, opened)
         azimuth, elevation = _camera(args, pipeline, group[0], opened[0])
     take = photos.take_whole if args.framed else photos.frame
     return opened, take(opened[0].rgba, size, azimuth, elevation)
@@ -210,6 +222,24 @@ def _camera(
         f"(else azimuth {alternatives}); --azimuth and --elevation override"
     )
     return best.azimuth, best.elevation
+
+
+def _find_together(pipeline: Pipeline, group: list[Source], opened: list[Photo]) -> Views:
+    """The views of one object from photos whose cameras are found together, and told."""
+    from sparsegen.joint_pose import estimate_or_keep, find_cameras_together
+
+    cutouts = [photo.rgba for photo in opened]
+    known = [(source.azimuth, source.elevation) for source in group]
+    estimates = [estimate_or_keep(pipeline, *pair) for pair in zip(cutouts, known, strict=True)]
+    views, cameras = find_cameras_together(pipeline, cutouts, estimates)
+    for source, camera in zip(group, cameras, strict=True):
+        verdict = "" if camera.agrees else ": it hardly agrees with the others; does it show this object?"
+        print(
+            f"{source.picture}: azimuth {camera.azimuth:.0f}, elevation {camera.elevation:.0f}, moved by "
+            f"{camera.moved:.0f} degrees; {camera.together:.1f} dB with the others, {camera.alone:.1f} dB "
+            f"alone{verdict}"
+        )
+    return views
 
 
 def _refine(args: argparse.Namespace, gaussians: Gaussians, views: Views) -> Gaussians:
@@ -253,24 +283,3 @@ def _write_turntable(args: argparse.Namespace, gaussians: Gaussians, path: Path)
 
     cameras = orbit_around(gaussians, args.frames, args.size)
     save_video(path, (frame.rgb for frame in render_frames(gaussians, cameras)))
-
-
-@dataclass
-class _Clock:
-    """Seconds spent in each stage; loading the model is told once."""
-
-    spent: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.spent[stage] = self.spent.get(stage, 0.0) + time.perf_counter() - start
-
-    def __str__(self) -> str:
-        return ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in self.spent.items())
-
-    def reset(self) -> None:
-        self.spent.clear()
