@@ -28,10 +28,14 @@ from sparsegen.views import Views, cat_views
 
 _ROUNDS, _STEPS = 2, 12
 _RATE = math.radians(1.0)  # Adam's step of an angle
+# An angle that moves from its estimate by so much costs so much beside the rendering error.
+_TRUST, _PRICE = math.radians(10.0), 2e-3
 # Estimates of one photo that are tried.
 _CANDIDATES = 4
+_PLAUSIBLE = 0.3  # of the best one's chance
 # A photo that its joint object explains this much worse than its own object, in dB, may be of another one.
-DISAGREEMENT = 3.0
+# Photos of one car lose up to 4.5 dB; those of another car often no more, those of another thing far more.
+DISAGREEMENT = 6.0
 
 
 @dataclass(frozen=True)
@@ -108,10 +112,17 @@ def _choose(
     order = sorted(range(len(cutouts)), key=lambda i: (len(estimates[i]) > 1, errors[i]))
     chosen: dict[int, CameraEstimate] = {}
     for i in order:
-        candidates = estimates[i][: _CANDIDATES if chosen else 1]
+        candidates = _plausible(estimates[i]) if chosen else estimates[i][:1]
         trials = [{**chosen, i: candidate} for candidate in candidates]
         chosen = min(trials, key=lambda trial: _error(pipeline, _trial_views(cutouts, trial, size)))
     return torch.tensor([[chosen[i].azimuth, chosen[i].elevation] for i in range(len(cutouts))]).float()
+
+
+def _plausible(estimates: Sequence[CameraEstimate]) -> list[CameraEstimate]:
+    """The best, and those that the camera head, if there is one, does not find far less likely."""
+    best = estimates[0].chance
+    kept = [e for e in estimates if best is None or e.chance is None or e.chance >= _PLAUSIBLE * best]
+    return kept[:_CANDIDATES]
 
 
 def _trial_views(cutouts: Sequence[Tensor], trial: dict[int, CameraEstimate], size: int) -> Views:
@@ -168,7 +179,8 @@ def _turned(
     objects = cat([gaussians.detach()] * count)
     for _ in range(_STEPS):
         now = torch.where(free[:, None], turned, start).to(gaussians.means.device)
-        loss = _rendering_error(_turn(objects, now), one_each)
+        far = (now - start.to(now)) / _TRUST
+        loss = _rendering_error(_turn(objects, now), one_each) + _PRICE * far.square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

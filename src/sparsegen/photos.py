@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sparsegen.cameras import Cameras, intrinsics, on_sphere, stack
+from sparsegen.cameras import FOCAL_128, RADIUS, Cameras, intrinsics, on_sphere, stack
 from sparsegen.data.layouts.transforms_json import read_transforms
 from sparsegen.errors import InputError
-from sparsegen.formats.cutout import fit, whole
+from sparsegen.formats.cutout import fit, object_extent, whole
 from sparsegen.formats.images import load_focal_length, load_image
 from sparsegen.matting import AUTO, apply_mask, remove_background
 from sparsegen.views import Views
@@ -30,6 +30,10 @@ TAPER = 0.30
 # an object that faces +X.
 AZIMUTH = -36.0
 ELEVATION = 26.0
+
+FILM_DIAGONAL = math.hypot(36, 24)  # millimetres
+# Distances in world units at which the network, trained at 1.3, still does well.
+DISTANCES = (1.1, 3.0)
 
 
 @dataclass(frozen=True)
@@ -67,17 +71,45 @@ def read_photo(path: Path, matting: str = AUTO, mask: Path | None = None) -> Flo
 
 
 def frame(
-    rgba: Float[Tensor, "4 h w"], size: int, azimuth: float = AZIMUTH, elevation: float = ELEVATION
+    rgba: Float[Tensor, "4 h w"],
+    size: int,
+    azimuth: float = AZIMUTH,
+    elevation: float = ELEVATION,
+    distance: float = RADIUS,
 ) -> Views:
     """One object from one cut-out picture, its camera given by angles in degrees.
 
-    The object is framed as a typical one is in the training pictures of that camera. Raises `InputError`
-    if nothing of it is seen.
+    The object is framed as a typical one is in the training pictures of that camera; one that stands
+    farther away, at `distance`, has the longer lens that makes it as large. Raises `InputError` if nothing
+    of the object is seen.
     """
-    camera = _camera(size, azimuth, elevation)
+    camera = _camera(size, azimuth, elevation, distance)
     span, center = typical_frame(camera)
     image, alpha = fit(rgba, size, span, center)
     return Views(image[None, None], camera[None, None], alpha[None, None])
+
+
+def distance_of(
+    rgba: Float[Tensor, "4 h w"],
+    focal_length: float,
+    azimuth: float = AZIMUTH,
+    elevation: float = ELEVATION,
+) -> float:
+    """How far away a typical object stood that a lens shows as large as the object in a cut-out picture.
+
+    `focal_length` is the equivalent in millimetres on 35 mm film, angles are in degrees, the distance is in
+    world units, within those that the network was seen to cope with. The picture must be whole: the lens's
+    field of view is that of its diagonal.
+    """
+    in_pixels = focal_length / FILM_DIAGONAL * math.hypot(*rgba.shape[1:])
+    shown = object_extent(rgba) / in_pixels  # the tangent of the object's angle, roughly
+    distance = RADIUS
+    for _ in range(5):
+        camera = _camera(128, azimuth, elevation, distance)
+        span, _ = typical_frame(camera)
+        distance *= span * camera.width / float(camera.Ks[0, 0]) / shown
+        distance = min(max(distance, DISTANCES[0]), DISTANCES[1])
+    return distance
 
 
 def take_whole(
@@ -85,11 +117,13 @@ def take_whole(
 ) -> Views:
     """The same for a picture that is framed already: padded to a square and scaled."""
     image, alpha = whole(rgba, size)
-    return Views(image[None, None], _camera(size, azimuth, elevation)[None, None], alpha[None, None])
+    camera = _camera(size, azimuth, elevation, RADIUS)
+    return Views(image[None, None], camera[None, None], alpha[None, None])
 
 
-def _camera(size: int, azimuth: float, elevation: float) -> Cameras:
-    return on_sphere(torch.tensor(math.radians(azimuth)), torch.tensor(math.radians(elevation)), size=size)
+def _camera(size: int, azimuth: float, elevation: float, distance: float) -> Cameras:
+    angles = torch.tensor([math.radians(azimuth), math.radians(elevation)])
+    return on_sphere(angles[0], angles[1], distance, size, FOCAL_128 * size / 128 * distance / RADIUS)
 
 
 def typical_frame(camera: Cameras) -> tuple[float, tuple[float, float]]:

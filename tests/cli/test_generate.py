@@ -212,6 +212,7 @@ def test_a_bad_picture_is_one_line_and_leaves_nothing(tmp_path, model, capsys, f
         (["p.png", "--mask", "none.png"], "none.png"),
         (["p.png", "q.png", "--mask", "p.png"], "--mask"),
         (["p.png", "--matting", "magic"], "magic"),
+        (["p.png", "--focal-length", "0"], "--focal-length"),
         (["p.png", "--refine", "-1"], "--refine"),
         (["--unconditional", "--refine", "3"], "--refine"),
         (["p.png", "q.png", "-o", "x.spz"], "x.spz"),

@@ -44,7 +44,9 @@ What is object and what is background: an RGBA picture's alpha says so, or --mas
 
 Where a picture was taken from is estimated, unless --azimuth and --elevation, or a table, say it (0, 0 is
 straight in front). --together estimates the camera of each photo that the table does not give, then turns
-them all so that one object explains every photo, and says how well it does.
+them all so that one object explains every photo, and says how well it does. How far away it was follows
+from the lens: --focal-length, or what the camera noted in the file; without either, the training pictures'
+distance is taken.
 """
 
 
@@ -67,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--together", action="store_true", help="the pictures show one object, from cameras to be found")
     add("--azimuth", type=float, metavar="DEGREES", help="where from (default: estimated)")
     add("--elevation", type=float, metavar="DEGREES", help="how high (default: estimated)")
+    add("--focal-length", type=float, metavar="MM", help="35 mm equivalent (default: the picture's EXIF)")
     add("--framed", action="store_true", help="the picture is framed as the training pictures are")
     add("--unconditional", action="store_true", help="from noise alone, without pictures")
     add("--model", type=Path, help="model folder, or the reference's model.pth (default: shipped weights)")
@@ -110,6 +113,8 @@ def _check(args: argparse.Namespace) -> None:
     check_options(args)
     if args.refine < 0:
         raise InputError(f"--refine: expected at least 0 steps, found {args.refine}")
+    if args.focal_length is not None and not 5 <= args.focal_length <= 3000:
+        raise InputError(f"--focal-length: expected 5 to 3000 millimetres, found {args.focal_length:g}")
     if args.unconditional == bool(args.pictures):
         raise InputError(
             "--unconditional takes no pictures; leave one of the two out"
@@ -125,6 +130,10 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--unconditional has no pictures for {one_object}; leave one of the two out")
     if one_object and args.framed:
         raise InputError(f"--framed is for single pictures; leave it or {one_object} out")
+    if args.focal_length and (one_object or args.framed):
+        raise InputError(
+            f"--focal-length is of no use with {one_object or '--framed'}; leave one of the two out"
+        )
     if one_object and (args.azimuth is not None or args.elevation is not None):
         raise InputError(
             f"{one_object} is for pictures from several places; leave --azimuth, --elevation out"
@@ -184,6 +193,7 @@ def _read(
 ) -> tuple[list[Photo], Views | None]:
     """The pictures of one object, cut out, and as the network takes them."""
     from sparsegen import photos
+    from sparsegen.cameras import RADIUS
 
     if not group:
         return [], None
@@ -199,8 +209,14 @@ def _read(
         if args.together:
             return opened, _find_together(pipeline, group, opened)
         azimuth, elevation = _camera(args, pipeline, group[0], opened[0])
-    take = photos.take_whole if args.framed else photos.frame
-    return opened, take(opened[0].rgba, size, azimuth, elevation)
+    rgba = opened[0].rgba
+    if args.framed:
+        return opened, photos.take_whole(rgba, size, azimuth, elevation)
+    distance = RADIUS
+    if focal_length := args.focal_length or opened[0].focal_length:
+        distance = photos.distance_of(rgba, focal_length, azimuth, elevation)
+        print(f"{group[0].picture}: a lens of {focal_length:g} mm, so {distance:.1f} object sizes away")
+    return opened, photos.frame(rgba, size, azimuth, elevation, distance)
 
 
 def _camera(

@@ -32,15 +32,17 @@ def fit(
     (right, down), in shares of the picture too. Returns the picture and the object's coverage. Resampling
     averages over areas in premultiplied color. Raises `InputError` if the alpha is empty.
     """
-    visible = rgba[3] > _VISIBLE
-    if not visible.any():
-        raise InputError(f"{name}: its alpha is empty, no object is seen; give a picture with an object")
-    bottom, top = _extent(visible.any(dim=1))
-    left, right = _extent(visible.any(dim=0))
+    bottom, top, left, right = _box(rgba, name)
     side = max(top - bottom, right - left) / span
     row = (bottom + top) / 2 - (center[1] - 0.5) * side
     column = (left + right) / 2 - (center[0] - 0.5) * side
     return _resample(rgba, size, (row, column), side)
+
+
+def object_extent(rgba: Float[Tensor, "4 h w"]) -> int:
+    """The larger side in pixels of the object's bounding box. Raises `InputError` if the alpha is empty."""
+    bottom, top, left, right = _box(rgba, "the picture")
+    return max(top - bottom, right - left)
 
 
 def whole(rgba: Float[Tensor, "4 h w"], size: int) -> tuple[Float[Tensor, "3 s s"], Float[Tensor, "s s"]]:
@@ -168,6 +170,13 @@ def _matte(
     trusted = alpha.clamp(max=0.5) * 2  # a nearly transparent pixel says little about its own color
     color = torch.where(known, (foreground + trusted * (unmixed.clamp(0, 1) - foreground)), rgb)
     return torch.cat([color, alpha[None]])
+
+
+def _box(rgba: Float[Tensor, "4 h w"], name: str) -> tuple[int, int, int, int]:
+    visible = rgba[3] > _VISIBLE
+    if not visible.any():
+        raise InputError(f"{name}: its alpha is empty, no object is seen; give a picture with an object")
+    return *_extent(visible.any(dim=1)), *_extent(visible.any(dim=0))
 
 
 def _extent(occupied: Bool[Tensor, "n"]) -> tuple[int, int]:
