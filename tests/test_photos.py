@@ -102,3 +102,31 @@ def test_a_photo_without_a_frame_is_named(tmp_path):
     transforms = write_transforms(tmp_path, ["a"], on_sphere(torch.zeros(1), torch.zeros(1)), 90, 60)
     with pytest.raises(InputError, match=r"b\.png.*no frame"):
         photos.read_posed_photos([save_blob(tmp_path / "b.png")], transforms, 32)
+
+
+@pytest.mark.parametrize("distance", [1.3, 2.0, 2.8])
+@pytest.mark.parametrize(("height", "width"), [(300, 300), (240, 400)])
+def test_the_lens_tells_how_far_away_the_object_was(distance, height, width):
+    """A typical object's outline, projected by a camera at a known distance with a known lens."""
+    in_pixels = 360.0
+    camera = on_sphere(torch.tensor(0.6), torch.tensor(0.4), distance, width, in_pixels)
+    pixels, _ = camera.project(photos._typical_points(20000))
+    pixels = (pixels + torch.tensor([0, (height - width) / 2])).floor().long()
+    rgba = torch.zeros(4, height, width)
+    rgba[:, pixels[:, 1].clamp(0, height - 1), pixels[:, 0].clamp(0, width - 1)] = 1
+    focal_length = in_pixels * photos.FILM_DIAGONAL / math.hypot(height, width)
+    found = photos.distance_of(rgba, focal_length, math.degrees(0.6), math.degrees(0.4))
+    assert found == pytest.approx(distance, rel=0.02)
+    views = photos.frame(rgba, 64, math.degrees(0.6), math.degrees(0.4), found)
+    assert views.cameras.centers[0, 0].norm() == pytest.approx(found)
+    assert views.cameras.Ks[0, 0, 0, 0] / found == pytest.approx(131.25 / 2 / 1.3)
+
+
+def test_a_photo_keeps_its_picture_and_says_what_cut_it_out(tmp_path):
+    path = save_blob(tmp_path / "a.png", alpha=False)
+    save_image(tmp_path / "m.png", torch.ones(3, 60, 90))
+    photo = photos.open_photo(path, "border")
+    assert photo.original[3].min() == 1
+    assert photo.method == "its plain background"
+    assert photo.focal_length is None
+    assert photos.open_photo(path, mask=tmp_path / "m.png").rgba[3].min() == 1

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sparsegen.cameras import Cameras, intrinsics, on_sphere, stack
+from sparsegen.cameras import FOCAL_128, RADIUS, Cameras, intrinsics, on_sphere, stack
 from sparsegen.data.layouts.transforms_json import read_transforms
 from sparsegen.errors import InputError
-from sparsegen.formats.cutout import cut_out, fit, whole
-from sparsegen.formats.images import load_image
+from sparsegen.formats.cutout import fit, object_extent, whole
+from sparsegen.formats.images import load_focal_length, load_image
+from sparsegen.matting import AUTO, apply_mask, remove_background
 from sparsegen.views import Views
 
 # A shape as large as cars are on average, of unit bounding-box diagonal: a superellipsoid with these
@@ -29,30 +31,85 @@ TAPER = 0.30
 AZIMUTH = -36.0
 ELEVATION = 26.0
 
+FILM_DIAGONAL = math.hypot(36, 24)  # millimetres
+# Distances in world units at which the network, trained at 1.3, still does well.
+DISTANCES = (1.1, 3.0)
 
-def read_photo(path: Path) -> Float[Tensor, "4 h w"]:
-    """A picture with its object cut out of a plain background; an RGBA picture brings its alpha.
 
-    Raises `InputError`, also where nothing is left of the object.
+@dataclass(frozen=True)
+class Photo:
+    """A picture and the object in it: as it was, cut out, and in words by what.
+
+    `focal_length` is the equivalent in millimetres on 35 mm film, where the camera noted it.
     """
-    rgba = cut_out(load_image(path), str(path))
-    if rgba[3].max() < 0.5:
+
+    original: Float[Tensor, "4 h w"]
+    rgba: Float[Tensor, "4 h2 w2"]
+    method: str
+    focal_length: float | None = None
+
+
+def open_photo(path: Path, matting: str = AUTO, mask: Path | None = None) -> Photo:
+    """A picture with its object cut out: by its mask, its own alpha, or by `matting`.
+
+    `matting` is what `sparsegen.matting.remove_background` takes. Raises `InputError`, also where nothing
+    is left of the object.
+    """
+    original = load_image(path)
+    if mask is None:
+        cut = remove_background(original, matting, str(path))
+    else:
+        cut = apply_mask(original, load_image(mask), str(path), str(mask))
+    if cut.rgba[3].max() < 0.5:
         raise InputError(f"{path}: its alpha is empty, no object is seen; give a picture with an object")
-    return rgba
+    return Photo(original, cut.rgba, cut.method, load_focal_length(path))
+
+
+def read_photo(path: Path, matting: str = AUTO, mask: Path | None = None) -> Float[Tensor, "4 h w"]:
+    """The cut-out picture of `open_photo` alone."""
+    return open_photo(path, matting, mask).rgba
 
 
 def frame(
-    rgba: Float[Tensor, "4 h w"], size: int, azimuth: float = AZIMUTH, elevation: float = ELEVATION
+    rgba: Float[Tensor, "4 h w"],
+    size: int,
+    azimuth: float = AZIMUTH,
+    elevation: float = ELEVATION,
+    distance: float = RADIUS,
 ) -> Views:
     """One object from one cut-out picture, its camera given by angles in degrees.
 
-    The object is framed as a typical one is in the training pictures of that camera. Raises `InputError`
-    if nothing of it is seen.
+    The object is framed as a typical one is in the training pictures of that camera; one that stands
+    farther away, at `distance`, has the longer lens that makes it as large. Raises `InputError` if nothing
+    of the object is seen.
     """
-    camera = _camera(size, azimuth, elevation)
+    camera = _camera(size, azimuth, elevation, distance)
     span, center = typical_frame(camera)
     image, alpha = fit(rgba, size, span, center)
     return Views(image[None, None], camera[None, None], alpha[None, None])
+
+
+def distance_of(
+    rgba: Float[Tensor, "4 h w"],
+    focal_length: float,
+    azimuth: float = AZIMUTH,
+    elevation: float = ELEVATION,
+) -> float:
+    """How far away a typical object stood that a lens shows as large as the object in a cut-out picture.
+
+    `focal_length` is the equivalent in millimetres on 35 mm film, angles are in degrees, the distance is in
+    world units, within those that the network was seen to cope with. The picture must be whole: the lens's
+    field of view is that of its diagonal.
+    """
+    in_pixels = focal_length / FILM_DIAGONAL * math.hypot(*rgba.shape[1:])
+    shown = object_extent(rgba) / in_pixels  # the tangent of the object's angle, roughly
+    distance = RADIUS
+    for _ in range(5):
+        camera = _camera(128, azimuth, elevation, distance)
+        span, _ = typical_frame(camera)
+        distance *= span * camera.width / float(camera.Ks[0, 0]) / shown
+        distance = min(max(distance, DISTANCES[0]), DISTANCES[1])
+    return distance
 
 
 def take_whole(
@@ -60,11 +117,13 @@ def take_whole(
 ) -> Views:
     """The same for a picture that is framed already: padded to a square and scaled."""
     image, alpha = whole(rgba, size)
-    return Views(image[None, None], _camera(size, azimuth, elevation)[None, None], alpha[None, None])
+    camera = _camera(size, azimuth, elevation, RADIUS)
+    return Views(image[None, None], camera[None, None], alpha[None, None])
 
 
-def _camera(size: int, azimuth: float, elevation: float) -> Cameras:
-    return on_sphere(torch.tensor(math.radians(azimuth)), torch.tensor(math.radians(elevation)), size=size)
+def _camera(size: int, azimuth: float, elevation: float, distance: float) -> Cameras:
+    angles = torch.tensor([math.radians(azimuth), math.radians(elevation)])
+    return on_sphere(angles[0], angles[1], distance, size, FOCAL_128 * size / 128 * distance / RADIUS)
 
 
 def typical_frame(camera: Cameras) -> tuple[float, tuple[float, float]]:
@@ -92,20 +151,26 @@ def _typical_points(count: int = 2000) -> Float[Tensor, "n 3"]:
     return points * torch.tensor(HALF_EXTENTS)
 
 
-def read_posed_photos(paths: Sequence[Path], transforms_path: Path, size: int) -> Views:
+def read_posed_photos(paths: Sequence[Path], transforms_path: Path, size: int, matting: str = AUTO) -> Views:
     """One object from several pictures, whose cameras a `transforms.json` holds.
 
     Frames are matched by file name. Pictures are taken whole, padded to squares. The cameras must stand
     in the object's frame: unit bounding-box diagonal, centre at the origin, +Z up. Raises `InputError`.
     """
+    return pose_photos(paths, [read_photo(path, matting) for path in paths], transforms_path, size)
+
+
+def pose_photos(
+    paths: Sequence[Path], cutouts: Sequence[Float[Tensor, "4 h w"]], transforms_path: Path, size: int
+) -> Views:
+    """The same for pictures that are cut out already."""
     transforms = read_transforms(transforms_path)
     frames = {name: i for i, p in enumerate(transforms.pictures) for name in (p.stem, p.name)}
     images, alphas, cameras = [], [], []
-    for path in paths:
+    for path, rgba in zip(paths, cutouts, strict=True):
         index = frames.get(path.name, frames.get(path.stem))
         if index is None:
             raise InputError(f"{path}: {transforms_path} has no frame of this name; add one with its camera")
-        rgba = read_photo(path)
         image, alpha = whole(rgba, size)
         images.append(image)
         alphas.append(alpha)

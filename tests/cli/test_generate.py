@@ -1,6 +1,7 @@
 """`sparsegen generate`, `render` and `info` as a person meets them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from plyfile import PlyData
 from networks import build, small
 from sparsegen.cameras import on_sphere
 from sparsegen.cli.main import main
+from sparsegen.formats.gaussian_files import load_gaussians
 from sparsegen.formats.ply import load_ply
 from sparsegen.models.pretrained import save_pretrained
 from test_photos import save_blob, write_transforms
@@ -87,9 +89,69 @@ def test_posed_pictures_are_one_object(tmp_path, model):
     assert files(out) == ["a.mp4", "a.ply", "a_views.png"]
 
 
+def test_photos_of_one_object_without_poses(tmp_path, model, capsys):
+    photos, out = [save_blob(tmp_path / f"{name}.png") for name in "ab"], tmp_path / "out"
+    argv = ["--together", "--refine", 2, "--no-video", "--model", model, "-o", out, *QUICK]
+    assert not run("generate", *photos, *argv)
+    assert files(out) == ["a.ply", "a_views.png"]
+    printed = capsys.readouterr().out
+    assert "b.png: azimuth" in printed
+    assert "held out" in printed
+
+
 def test_from_noise_alone(tmp_path, model):
     assert not run("generate", "--unconditional", "--steps", 2, "--model", model, "-o", tmp_path, *QUICK)
     assert files(tmp_path) == ["object.mp4", "object.ply", "object_views.png"]
+
+
+def test_one_picture_to_a_file_of_any_format(tmp_path, model):
+    photo, out = save_blob(tmp_path / "p.png"), tmp_path / "out"
+    common = ["--model", model, "--no-video", *KNOWN]
+    for name in ("car.spz", "car.glb", "car.compressed.ply"):
+        assert not run("generate", photo, "-o", out / name, *common)
+        assert load_gaussians(out / name).count == 12
+    assert files(out) == ["car.compressed.ply", "car.glb", "car.spz", "car_views.png"]
+    assert not run("generate", photo, "-o", out / "v1.2", "--format", "splat", *common)
+    assert files(out / "v1.2") == ["p.splat", "p_views.png"]
+
+
+def test_a_batch_of_a_folder_and_a_table(tmp_path, model, capsys):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        save_blob(tmp_path / folder / "car.png")
+    save_blob(tmp_path / "opaque.png", alpha=False)
+    save_blob(tmp_path / "mask.png", color=(1.0, 1.0, 1.0))
+    table, out = tmp_path / "list.csv", tmp_path / "out"
+    table.write_text("picture,mask,azimuth\nopaque.png,mask.png,10\na/car.png,,20\nnone.png,,3\n")
+    common = ["--model", model, "--no-video", *KNOWN]
+    assert run("generate", tmp_path / "b", table, "-o", out, *common) == 2
+    assert files(out) == sorted(
+        f"{n}{s}" for n in ("a_car", "b_car", "opaque") for s in (".ply", "_views.png")
+    )
+    captured = capsys.readouterr()
+    assert "the mask" in captured.out
+    assert captured.err.strip().splitlines()[-1].endswith(f"1 of 4 failed: {tmp_path / 'none.png'}")
+
+
+def test_samples_are_ranked_by_their_match(tmp_path, model, capsys):
+    photo = save_blob(tmp_path / "p.png")
+    argv = ["--model", model, "-o", tmp_path / "out", "--no-video", "--samples", 3, "--steps", 2, *KNOWN]
+    assert not run("generate", photo, *argv)
+    printed = capsys.readouterr().out
+    scores = [float(x) for x in re.findall(r"seed \d, ([\d.]+) dB", printed)]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert "alike" in printed
+
+
+def test_what_cannot_be_written_is_noticed_before_the_work(tmp_path, model, capsys, monkeypatch):
+    photo = save_blob(tmp_path / "p.png")
+    monkeypatch.setattr("sparsegen.generation.Pipeline.from_pretrained", lambda *_: pytest.fail("too late"))
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "p.ply").mkdir()
+    for output in (tmp_path / "file" / "out", tmp_path / "file" / "car.spz", tmp_path):
+        assert run("generate", photo, "--model", model, "-o", output, *KNOWN) == 2
+        assert "cannot be written" in one_line(capsys)
 
 
 def test_one_bad_picture_does_not_stop_the_others(tmp_path, model, capsys):
@@ -147,11 +209,27 @@ def test_a_bad_picture_is_one_line_and_leaves_nothing(tmp_path, model, capsys, f
         (["p.png", "--device", "abacus"], "abacus"),
         (["p.png", "--cameras", "none.json"], "none.json"),
         (["p.png", "--cameras", "c.json", "--azimuth", "3"], "--azimuth"),
-        (["p.png", "sub/p.png"], "'p'"),
+        (["p.png", "--mask", "none.png"], "none.png"),
+        (["p.png", "q.png", "--mask", "p.png"], "--mask"),
+        (["p.png", "--matting", "magic"], "magic"),
+        (["p.png", "--focal-length", "0"], "--focal-length"),
+        (["p.png", "--refine", "-1"], "--refine"),
+        (["--unconditional", "--refine", "3"], "--refine"),
+        (["p.png", "q.png", "-o", "x.spz"], "x.spz"),
+        (["p.png", "--cameras", "c.json", "--together"], "--together"),
+        (["p.png", "--together", "--azimuth", "3"], "--azimuth"),
+        (["p.png", "--together", "--framed"], "--framed"),
+        (["--unconditional", "--together"], "--together"),
+        (["p.png", "-o", "x.obj"], "x.obj"),
+        (["p.png", "--format", "obj"], "--format"),
+        (["list.csv"], "list.csv"),
+        (["*.jpg"], "*.jpg"),
+        (["p.png", "p_views.png"], "overwritten"),
     ],
 )
 def test_wrong_arguments_are_one_line(tmp_path, model, capsys, monkeypatch, argv, named):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("U2NET_HOME", "nowhere")
     save_blob(tmp_path / "p.png")
     argv = argv if "--model" in argv else [*argv, "--model", model]
     assert run("generate", *argv) == 2

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from PIL import Image, ImageCms
 
 from sparsegen.errors import InputError
-from sparsegen.formats.images import contact_sheet, load_image, save_image
+from sparsegen.formats.images import contact_sheet, load_focal_length, load_image, save_image
 
 HEIGHT, WIDTH = 6, 8
 
@@ -210,3 +211,40 @@ def test_a_sheet_holds_every_picture(tmp_path):
     plain = [[small, small]]
     contact_sheet(plain, tmp_path / "b.png")
     assert load_image(tmp_path / "b.png").shape == (4, 4 + 20, 4 + 2 * 20)
+
+
+@pytest.mark.parametrize(("noted", "expected"), [(26, 26.0), (None, None), (0, None)])
+def test_the_focal_length_that_a_camera_noted(tmp_path, noted, expected):
+    exif = Image.Exif()
+    exif[0x010F] = "a maker"
+    if noted is not None:
+        exif.get_ifd(0x8769)[0xA405] = noted
+    Image.fromarray(picture()).save(tmp_path / "a.jpg", exif=exif)
+    assert load_focal_length(tmp_path / "a.jpg") == expected
+
+
+def test_a_heic_picture_is_read_upright(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    upright = Image.fromarray(picture()).resize((64, 48), Image.Resampling.NEAREST)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held on its side: turn clockwise to show
+    turned = heif.from_pillow(upright.transpose(Image.Transpose.ROTATE_90))
+    turned.save(tmp_path / "a.heic", quality=95, exif=exif.tobytes())
+    loaded = load_image(tmp_path / "a.heic")
+    expected = channels(np.asarray(upright))
+    assert loaded.shape[1:] == (48, 64)
+    assert (loaded[:3] - expected).abs().mean() < 0.03
+
+
+def test_without_pillow_heif_a_heic_picture_is_refused_with_the_cure(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(InputError, match=r"a\.heic.*pip install pillow-heif"):
+        load_image(tmp_path / "a.heic")
+
+
+def test_a_damaged_heic_picture_is_one_line(tmp_path):
+    pytest.importorskip("pillow_heif")
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200))
+    with pytest.raises(InputError, match=r"a\.heic: damaged"):
+        load_image(tmp_path / "a.heic")

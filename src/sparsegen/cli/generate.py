@@ -4,83 +4,105 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from sparsegen.cli._clock import Clock
 
+if TYPE_CHECKING:
+    from sparsegen.batches import Source
     from sparsegen.gaussians import Gaussians
     from sparsegen.generation import Pipeline
+    from sparsegen.outputs import Outputs
+    from sparsegen.photos import Photo
     from sparsegen.views import Views
 
 SUMMARY = "turn pictures into 3D Gaussians"
 
 _EXAMPLES = """\
 examples:
-  sparsegen generate car.png                        car.ply, car.mp4 and car_views.png, in this folder
-  sparsegen generate a.png b.jpg -o out             two objects, each from its picture
+  sparsegen generate car.png                     car.ply, car.mp4 and car_views.png, in this folder
+  sparsegen generate car.jpg -o out/car.spz      the name gives the format: ply, spz, splat, glb, gltf
+  sparsegen generate a.png b.jpg -o out          two objects, one from each picture
+  sparsegen generate photos '*.webp' list.csv -o out   folders, patterns and tables: an object from each
   sparsegen generate a.png b.png --cameras transforms.json    one object from two posed pictures
+  sparsegen generate a.png b.png --together                   one object from two photos without poses
+  sparsegen generate car.png --samples 4 --steps 10           four objects, best match to the picture first
   sparsegen generate --unconditional --steps 10 --samples 4   objects from noise alone
 
-An RGBA picture brings its cut-out; an opaque one needs a plain background. Where a single picture was
-taken from is estimated, unless --azimuth and --elevation say it (0, 0 is straight in front).
-"""
+Several pictures are several objects, unless --cameras or --together says that they show one. A table is
+a CSV file: a first line `picture,mask,azimuth,elevation` (only `picture` must be there), then a line for
+each picture; files are relative to the table. A picture that fails does not stop the others.
 
-_SHEET_VIEWS = 8
+What is object and what is background: an RGBA picture's alpha says so, or --mask. Else --matting does:
+  auto       an ONNX model in ~/.u2net (rembg's) if there is one; else the border's color if that is plain;
+             else GrabCut, if OpenCV is installed
+  border     what is connected to the border and has its color is background
+  grabcut    GrabCut, seeded from the border (needs opencv-python-headless)
+  PATH       an ONNX file (U-2-Net, IS-Net, BiRefNet), or the folder of the npm package
+             @imgly/background-removal-data (needs onnxruntime)
+
+Where a picture was taken from is estimated, unless --azimuth and --elevation, or a table, say it (0, 0 is
+straight in front). --together estimates the camera of each photo that the table does not give, then turns
+them all so that one object explains every photo, and says how well it does. How far away it was follows
+from the lens: --focal-length, or what the camera noted in the file; without either, the training pictures'
+distance is taken.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EXAMPLES
     add = parser.add_argument
-    add("pictures", nargs="*", type=Path, metavar="PICTURE")
-    add("-o", "--output", type=Path, default=Path(), metavar="FOLDER", help="where to write (default: here)")
+    add(
+        "pictures", nargs="*", type=Path, metavar="PICTURE", help="pictures, folders, patterns or .csv tables"
+    )
+    add("-o", "--output", type=Path, default=Path(), metavar="PATH", help="folder, or file of Gaussians")
+    add("--format", default="ply", choices=("ply", "compressed.ply", "spz", "splat", "glb", "gltf"))
+    add("--matting", default="auto", metavar="HOW", help="auto (default), border, grabcut or an ONNX model")
+    add("--mask", type=Path, metavar="FILE", help="picture, white where the object is (for one picture)")
     add("--samples", type=int, default=1, metavar="N", help="objects for each input (default: 1)")
     add("--steps", type=int, default=1, metavar="N", help="steps of the flow (default: 1)")
+    add("--refine", type=int, default=0, metavar="N", help="gradient steps against the pictures (default: 0)")
     add("--seed", type=int, default=0, help="seed of the noise (default: 0)")
     add("--cameras", type=Path, metavar="JSON", help="transforms.json: the pictures show one object")
-    add(
-        "--azimuth",
-        type=float,
-        metavar="DEGREES",
-        help="where a picture was taken from (default: estimated)",
-    )
+    add("--together", action="store_true", help="the pictures show one object, from cameras to be found")
+    add("--azimuth", type=float, metavar="DEGREES", help="where from (default: estimated)")
     add("--elevation", type=float, metavar="DEGREES", help="how high (default: estimated)")
+    add("--focal-length", type=float, metavar="MM", help="35 mm equivalent (default: the picture's EXIF)")
     add("--framed", action="store_true", help="the picture is framed as the training pictures are")
     add("--unconditional", action="store_true", help="from noise alone, without pictures")
     add("--model", type=Path, help="model folder, or the reference's model.pth (default: shipped weights)")
     add("--device", default="auto", help="cpu, cuda or auto (default)")
     add("--size", type=int, default=256, help="pixels of the rendered pictures (default: 256)")
     add("--frames", type=int, default=120, help="frames of the turntable (default: 120)")
+    add("--no-video", dest="video", action="store_false", help="without the turntable")
 
 
 def run(args: argparse.Namespace) -> int:
     from sparsegen.errors import InputError
+    from sparsegen.matting import check_method
 
     _check(args)
-    clock = _Clock()
+    groups, outputs = _plan(args)
+    check_method(args.matting)
+    clock = Clock()
     with clock("model"):
         from sparsegen.generation import Pipeline
 
         pipeline = Pipeline.from_pretrained(args.model, args.device)
-    jobs = _jobs(args)
-    failed = 0
-    for name, paths in jobs:
+    failed = []
+    for group, files in zip(groups, outputs, strict=True):
         try:
-            _generate(args, pipeline, name, paths, clock)
+            _generate(args, pipeline, group, files, clock)
         except InputError as error:
-            if len(jobs) == 1:
+            if len(groups) == 1:
                 raise
             print(f"sparsegen: {error}", file=sys.stderr)
-            failed += 1
+            failed.append(str(group[0].picture))
         clock.reset()
     if failed:
-        print(f"sparsegen: {failed} of {len(jobs)} pictures failed", file=sys.stderr)
+        print(f"sparsegen: {len(failed)} of {len(groups)} failed: {', '.join(failed)}", file=sys.stderr)
     return 2 if failed else 0
 
 
@@ -89,80 +111,186 @@ def _check(args: argparse.Namespace) -> None:
     from sparsegen.errors import InputError
 
     check_options(args)
+    if args.refine < 0:
+        raise InputError(f"--refine: expected at least 0 steps, found {args.refine}")
+    if args.focal_length is not None and not 5 <= args.focal_length <= 3000:
+        raise InputError(f"--focal-length: expected 5 to 3000 millimetres, found {args.focal_length:g}")
     if args.unconditional == bool(args.pictures):
         raise InputError(
             "--unconditional takes no pictures; leave one of the two out"
             if args.unconditional
             else "no picture given; name one, or use --unconditional to generate from noise"
         )
-    if args.cameras and (args.azimuth is not None or args.elevation is not None):
-        raise InputError("--cameras says where pictures were taken from; leave --azimuth, --elevation out")
-    stems = [path.stem for path in args.pictures]
-    if not args.cameras and len(set(stems)) < len(stems):
-        twice = next(stem for stem in stems if stems.count(stem) > 1)
-        raise InputError(f"two pictures are called {twice!r} and would overwrite each other; rename one")
+    if args.unconditional and (args.refine or args.mask):
+        raise InputError("--unconditional has no picture for --refine or --mask; leave them out")
+    one_object = "--cameras" if args.cameras else "--together" if args.together else None
+    if args.cameras and args.together:
+        raise InputError("--together finds the cameras that --cameras gives; leave one of the two out")
+    if one_object and args.unconditional:
+        raise InputError(f"--unconditional has no pictures for {one_object}; leave one of the two out")
+    if one_object and args.framed:
+        raise InputError(f"--framed is for single pictures; leave it or {one_object} out")
+    if args.focal_length and (one_object or args.framed):
+        raise InputError(
+            f"--focal-length is of no use with {one_object or '--framed'}; leave one of the two out"
+        )
+    if one_object and (args.azimuth is not None or args.elevation is not None):
+        raise InputError(
+            f"{one_object} is for pictures from several places; leave --azimuth, --elevation out"
+        )
 
 
-def _jobs(args: argparse.Namespace) -> list[tuple[str, list[Path]]]:
-    """Name of the output and pictures of each object."""
+def _plan(args: argparse.Namespace) -> tuple[list[list[Source]], list[Outputs]]:
+    """The pictures of each object, and its files; nothing that cannot be written is begun."""
+    from dataclasses import replace
+
+    from sparsegen.batches import find_sources, unique_names
+    from sparsegen.errors import InputError
+    from sparsegen.outputs import plan_outputs
+
+    sources = find_sources(args.pictures)
+    if args.mask:
+        if len(sources) != 1:
+            raise InputError(f"--mask: is for one picture, found {len(sources)}; list masks in a CSV table")
+        sources = [replace(sources[0], mask=args.mask)]
     if args.unconditional:
-        return [("object", [])]
-    if args.cameras:
-        return [(args.pictures[0].stem, args.pictures)]
-    return [(path.stem, [path]) for path in args.pictures]
+        groups, names = [[]], ["object"]
+    elif args.cameras or args.together:
+        groups, names = [sources], [sources[0].picture.stem]
+    else:
+        groups, names = [[source] for source in sources], unique_names([s.picture for s in sources])
+    read = [path for s in sources for path in (s.picture, s.mask) if path]
+    return groups, plan_outputs(args.output, names, args.samples, f".{args.format}", args.video, read)
 
 
 def _generate(
-    args: argparse.Namespace, pipeline: Pipeline, name: str, paths: list[Path], clock: _Clock
+    args: argparse.Namespace, pipeline: Pipeline, group: list[Source], files: Outputs, clock: Clock
 ) -> None:
-    from sparsegen.formats.ply import save_ply
+    from sparsegen.formats.gaussian_files import save_gaussians
+    from sparsegen.sheets import write_sheet
 
-    views = _read(args, pipeline, paths, clock)
+    photos, views = _read(args, pipeline, group, clock)
     with clock("gaussians"):
         objects = pipeline(views, steps=args.steps, seed=args.seed, samples=args.samples)
-    names = [name] if args.samples == 1 else [f"{name}_{i}" for i in range(args.samples)]
-    for stem, gaussians in zip(names, objects, strict=True):
-        with clock("ply"):
-            save_ply(args.output / f"{stem}.ply", gaussians.to("cpu"))
-        with clock("video"):
-            _write_turntable(args, gaussians, args.output / f"{stem}.mp4")
-    with clock("views"):
-        _write_sheet(args, views, objects, args.output / f"{name}_views.png")
-    written = [f"{stem}{suffix}" for stem in names for suffix in (".ply", ".mp4")]
-    print(f"{args.output}: {', '.join([*written, f'{name}_views.png'])} ({objects[0].count:,} Gaussians)")
+    if views is not None and args.refine:
+        with clock("refinement"):
+            objects = [_refine(args, gaussians, views) for gaussians in objects]
+    objects, labels = _rank(args, objects, views)
+    with clock("files"):
+        for path, gaussians in zip(files.gaussians, objects, strict=True):
+            save_gaussians(path, gaussians)
+    with clock("pictures"):
+        for path, gaussians in zip(files.videos, objects, strict=False):
+            _write_turntable(args, gaussians, path)
+        write_sheet(files.sheet, photos, views, objects, args.size, labels)
+    names = ", ".join(path.name for path in files.all)
+    print(f"{files.sheet.parent}: {names} ({objects[0].count:,} Gaussians)")
     print(f"  {clock}")
 
 
-def _read(args: argparse.Namespace, pipeline: Pipeline, paths: list[Path], clock: _Clock) -> Views | None:
+def _read(
+    args: argparse.Namespace, pipeline: Pipeline, group: list[Source], clock: Clock
+) -> tuple[list[Photo], Views | None]:
+    """The pictures of one object, cut out, and as the network takes them."""
     from sparsegen import photos
+    from sparsegen.cameras import RADIUS
 
+    if not group:
+        return [], None
     size = pipeline.model.config.image_size
-    if not paths:
-        return None
-    with clock("picture"):
-        if args.cameras:
-            return photos.read_posed_photos(paths, args.cameras, size)
-        rgba = photos.read_photo(paths[0])
+    with clock("cut-out"):
+        opened = [photos.open_photo(s.picture, args.matting, s.mask) for s in group]
+    for source, photo in zip(group, opened, strict=True):
+        print(f"{source.picture}: cut out by {photo.method}")
+    if args.cameras:
+        paths = [source.picture for source in group]
+        return opened, photos.pose_photos(paths, [photo.rgba for photo in opened], args.cameras, size)
     with clock("camera"):
-        azimuth, elevation = _camera(args, pipeline, paths[0], rgba)
-    return (photos.take_whole if args.framed else photos.frame)(rgba, size, azimuth, elevation)
+        if args.together:
+            return opened, _find_together(pipeline, group, opened)
+        azimuth, elevation = _camera(args, pipeline, group[0], opened[0])
+    rgba = opened[0].rgba
+    if args.framed:
+        return opened, photos.take_whole(rgba, size, azimuth, elevation)
+    distance = RADIUS
+    if focal_length := args.focal_length or opened[0].focal_length:
+        distance = photos.distance_of(rgba, focal_length, azimuth, elevation)
+        print(f"{group[0].picture}: a lens of {focal_length:g} mm, so {distance:.1f} object sizes away")
+    return opened, photos.frame(rgba, size, azimuth, elevation, distance)
 
 
-def _camera(args: argparse.Namespace, pipeline: Pipeline, path: Path, rgba: Tensor) -> tuple[float, float]:
+def _camera(
+    args: argparse.Namespace, pipeline: Pipeline, source: Source, photo: Photo
+) -> tuple[float, float]:
     """Azimuth and elevation in degrees: said, or estimated and told."""
     from sparsegen import photos
     from sparsegen.pose import estimate_camera
 
-    if args.azimuth is not None or args.elevation is not None or args.framed:
-        azimuth = photos.AZIMUTH if args.azimuth is None else args.azimuth
-        return azimuth, photos.ELEVATION if args.elevation is None else args.elevation
-    best, *others = estimate_camera(pipeline, rgba)
+    azimuth = args.azimuth if source.azimuth is None else source.azimuth
+    elevation = args.elevation if source.elevation is None else source.elevation
+    if azimuth is not None or elevation is not None or args.framed:
+        azimuth = photos.AZIMUTH if azimuth is None else azimuth
+        return azimuth, photos.ELEVATION if elevation is None else elevation
+    best, *others = estimate_camera(pipeline, photo.rgba)
     alternatives = ", ".join(f"{other.azimuth:g}" for other in others[:2])
     print(
-        f"{path}: taken from azimuth {best.azimuth:g}, elevation {best.elevation:g}, it seems "
+        f"{source.picture}: taken from azimuth {best.azimuth:g}, elevation {best.elevation:g}, it seems "
         f"(else azimuth {alternatives}); --azimuth and --elevation override"
     )
     return best.azimuth, best.elevation
+
+
+def _find_together(pipeline: Pipeline, group: list[Source], opened: list[Photo]) -> Views:
+    """The views of one object from photos whose cameras are found together, and told."""
+    from sparsegen.joint_pose import estimate_or_keep, find_cameras_together
+
+    cutouts = [photo.rgba for photo in opened]
+    known = [(source.azimuth, source.elevation) for source in group]
+    estimates = [estimate_or_keep(pipeline, *pair) for pair in zip(cutouts, known, strict=True)]
+    views, cameras = find_cameras_together(pipeline, cutouts, estimates)
+    for source, camera in zip(group, cameras, strict=True):
+        verdict = "" if camera.agrees else ": it hardly agrees with the others; does it show this object?"
+        print(
+            f"{source.picture}: azimuth {camera.azimuth:.0f}, elevation {camera.elevation:.0f}, moved by "
+            f"{camera.moved:.0f} degrees; {camera.together:.1f} dB with the others, {camera.alone:.1f} dB "
+            f"alone{verdict}"
+        )
+    return views
+
+
+def _refine(args: argparse.Namespace, gaussians: Gaussians, views: Views) -> Gaussians:
+    """Refined, and told by how much, and at what price."""
+    from sparsegen.refinement import refine_checked
+
+    refined, report = refine_checked(gaussians, views, args.refine)
+    parts = ["refined: {:.1f} -> {:.1f} dB on what it saw".format(*report.seen)]
+    if report.held_out:
+        parts.append("{:.1f} -> {:.1f} dB on the last picture, held out in a trial".format(*report.held_out))
+        if report.held_out[1] < report.held_out[0]:
+            parts.append("which is worse, so it was left as it was")
+    print(f"  {'; '.join(parts)}; all around {report.moved:.1f} dB from before")
+    return refined
+
+
+def _rank(
+    args: argparse.Namespace, objects: list[Gaussians], views: Views | None
+) -> tuple[list[Gaussians], list[str]]:
+    """Samples, the best match to the pictures first, with their labels; told how much they differ."""
+    from sparsegen import ranking
+
+    if len(objects) == 1:
+        return objects, []
+    order = list(range(len(objects))) if views is None else ranking.rank(objects, views)
+    labels = [f"{i}: seed {args.seed + order[i]}" for i in range(len(objects))]
+    objects = [objects[i] for i in order]
+    if views is not None:
+        scores = [sum(found) / len(found) for found in (ranking.agreement(g, views) for g in objects)]
+        labels = [f"{label}, {score:.1f} dB" for label, score in zip(labels, scores, strict=True)]
+        print(f"  samples by their match to the picture: {'; '.join(labels)}")
+    least, most = ranking.range_of_likeness(objects)
+    print(f"  all around, any two samples are {least:.1f} to {most:.1f} dB alike", end="")
+    print(": they hardly differ; more --steps may help" if least > ranking.ALIKE else "")
+    return objects, labels
 
 
 def _write_turntable(args: argparse.Namespace, gaussians: Gaussians, path: Path) -> None:
@@ -171,38 +299,3 @@ def _write_turntable(args: argparse.Namespace, gaussians: Gaussians, path: Path)
 
     cameras = orbit_around(gaussians, args.frames, args.size)
     save_video(path, (frame.rgb for frame in render_frames(gaussians, cameras)))
-
-
-def _write_sheet(args: argparse.Namespace, views: Views | None, objects: list[Gaussians], path: Path) -> None:
-    from sparsegen.formats.images import contact_sheet
-    from sparsegen.photos import as_large
-    from sparsegen.turntable import orbit_around, render_frames
-
-    inputs = [] if views is None else [as_large(image, args.size) for image in views.images[0].clamp(0, 1)]
-    rows = []
-    for gaussians in objects:
-        cameras = orbit_around(gaussians, _SHEET_VIEWS, args.size)
-        rows.append([*inputs, *(frame.rgb for frame in render_frames(gaussians, cameras))])
-    columns = ["input"] * len(inputs) + [f"{360 * i // _SHEET_VIEWS} degrees" for i in range(_SHEET_VIEWS)]
-    contact_sheet(rows, path, columns)
-
-
-@dataclass
-class _Clock:
-    """Seconds spent in each stage; loading the model is told once."""
-
-    spent: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.spent[stage] = self.spent.get(stage, 0.0) + time.perf_counter() - start
-
-    def __str__(self) -> str:
-        return ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in self.spent.items())
-
-    def reset(self) -> None:
-        self.spent.clear()

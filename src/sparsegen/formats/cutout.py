@@ -32,15 +32,17 @@ def fit(
     (right, down), in shares of the picture too. Returns the picture and the object's coverage. Resampling
     averages over areas in premultiplied color. Raises `InputError` if the alpha is empty.
     """
-    visible = rgba[3] > _VISIBLE
-    if not visible.any():
-        raise InputError(f"{name}: its alpha is empty, no object is seen; give a picture with an object")
-    bottom, top = _extent(visible.any(dim=1))
-    left, right = _extent(visible.any(dim=0))
+    bottom, top, left, right = _box(rgba, name)
     side = max(top - bottom, right - left) / span
     row = (bottom + top) / 2 - (center[1] - 0.5) * side
     column = (left + right) / 2 - (center[0] - 0.5) * side
     return _resample(rgba, size, (row, column), side)
+
+
+def object_extent(rgba: Float[Tensor, "4 h w"]) -> int:
+    """The larger side in pixels of the object's bounding box. Raises `InputError` if the alpha is empty."""
+    bottom, top, left, right = _box(rgba, "the picture")
+    return max(top - bottom, right - left)
 
 
 def whole(rgba: Float[Tensor, "4 h w"], size: int) -> tuple[Float[Tensor, "3 s s"], Float[Tensor, "s s"]]:
@@ -63,17 +65,18 @@ def cut_out(rgba: Float[Tensor, "4 h w"], name: str = "the picture") -> Float[Te
     """
     if is_cut_out(rgba):
         return rgba
-    rgb = _scaled_down(rgba[:3])
+    rgb = scaled_down(rgba[:3])
     background, tolerance = _background(rgb, name)
     distance = (rgb - background).abs().amax(dim=0)
     object_mask = ~_flood(distance < tolerance, _border(distance, 1))
-    object_mask = _without_specks(object_mask)
+    object_mask = without_specks(object_mask)
     if object_mask.float().mean() < 1e-3:
         raise InputError(f"{name}: nothing stands out from its background; give a picture with alpha (RGBA)")
     return _matte(rgb, background, object_mask, tolerance)
 
 
-def _scaled_down(rgb: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h2 w2"]:
+def scaled_down(rgb: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h2 w2"]:
+    """At the size at which pictures are cut out: 1024 pixels at most."""
     height, width = rgb.shape[1:]
     scale = min(1.0, _WORKING_SIZE / max(height, width))
     rows = _averaging(height, max(1, round(height * scale)), 0, height)
@@ -137,8 +140,8 @@ def _sweep(passable: Tensor, reached: Tensor, dim: int, backward: bool) -> Tenso
     return passable & (last_reached > last_wall)
 
 
-def _without_specks(mask: Bool[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
-    """Drop dust; whatever hangs together with a solid part stays, however thin."""
+def without_specks(mask: Bool[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
+    """The mask without dust; whatever hangs together with a solid part stays, however thin."""
     radius = max(1, round(0.003 * max(mask.shape)))
     return _flood(mask, _dilate(~mask, radius).logical_not())
 
@@ -167,6 +170,13 @@ def _matte(
     trusted = alpha.clamp(max=0.5) * 2  # a nearly transparent pixel says little about its own color
     color = torch.where(known, (foreground + trusted * (unmixed.clamp(0, 1) - foreground)), rgb)
     return torch.cat([color, alpha[None]])
+
+
+def _box(rgba: Float[Tensor, "4 h w"], name: str) -> tuple[int, int, int, int]:
+    visible = rgba[3] > _VISIBLE
+    if not visible.any():
+        raise InputError(f"{name}: its alpha is empty, no object is seen; give a picture with an object")
+    return *_extent(visible.any(dim=1)), *_extent(visible.any(dim=0))
 
 
 def _extent(occupied: Bool[Tensor, "n"]) -> tuple[int, int]:

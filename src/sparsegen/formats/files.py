@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,6 +73,8 @@ def make_folder(path: str | Path) -> Path:
     path = Path(path)
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass  # an old folder may be one that nobody may write to
     return path
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import logging
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,6 +25,15 @@ _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
 # A phone's MPO file is a JPEG picture with a preview or a second lens behind it, not an animation.
 _FIRST_OF_MANY = ("MPO",)
 _CURE = "save it as an 8-bit PNG or JPEG"
+# What a folder's pictures are told by; a file's format is told by its content.
+PICTURE_SUFFIXES = frozenset(
+    (
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".heic", ".heif"),
+        *(".bmp", ".tif", ".tiff", ".gif", ".ppm"),
+    )
+)
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_EXIF_BLOCK, _EXIF_FOCAL_35 = 0x8769, 0xA405
 _GAP = 4  # pixels between the pictures of a sheet
 
 
@@ -50,6 +61,22 @@ def load_image(path: str | Path) -> Float[Tensor, "4 h w"]:
         except Exception as error:  # a damaged file can make Pillow's decoders raise almost anything
             reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(f"{path}: damaged or cut short ({reason}); {_CURE}") from None
+
+
+def load_focal_length(path: str | Path) -> float | None:
+    """The focal length that a camera noted, as its equivalent in millimetres on 35 mm film, if it did.
+
+    It is that of the whole picture: cropping, which programs do not note, makes it too short.
+    """
+    try:
+        with _open(check_readable(path)) as image:
+            noted = image.getexif().get_ifd(_EXIF_BLOCK).get(_EXIF_FOCAL_35)
+        focal = float(noted)  # type: ignore[arg-type]
+    except InputError:
+        raise
+    except Exception:  # a damaged note is no note
+        return None
+    return focal if 5 <= focal <= 3000 else None
 
 
 def save_image(path: str | Path, image: Float[Tensor, "c h w"]) -> None:
@@ -100,8 +127,7 @@ def contact_sheet(
 
 
 def _decode(path: Path) -> Float[Tensor, "4 h w"]:
-    Image.init()  # registers every format that this Pillow was built with
-    with Image.open(path, formats=[f for f in _FORMATS if f in Image.OPEN]) as image:
+    with _open(path) as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format not in _FIRST_OF_MANY:
             raise InputError(f"{path}: holds {frames} pictures (animated or many pages); save one as PNG")
@@ -116,6 +142,27 @@ def _decode(path: Path) -> Float[Tensor, "4 h w"]:
         return torch.stack([gray, gray, gray, torch.ones_like(gray)])
     levels = torch.from_numpy(np.array(_to_srgb(turned, path).convert("RGBA")))
     return levels.permute(2, 0, 1).float() / 255
+
+
+def _open(path: Path) -> Image.Image:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:] in _HEIC_BRANDS:
+        return _open_heic(path)
+    Image.init()  # registers every format that this Pillow was built with
+    return Image.open(path, formats=[f for f in _FORMATS if f in Image.OPEN])
+
+
+def _open_heic(path: Path) -> Image.Image:
+    """What iPhones write; their main picture, turned upright by the library."""
+    try:
+        heif = importlib.import_module("pillow_heif")
+    except ImportError:
+        raise InputError(f"{path}: HEIC pictures need pillow-heif; pip install pillow-heif") from None
+    opened = heif.open_heif(path)
+    if opened.size[0] * opened.size[1] > (Image.MAX_IMAGE_PIXELS or math.inf):
+        raise Image.DecompressionBombError
+    return opened.to_pillow()
 
 
 def _to_srgb(image: Image.Image, path: Path) -> Image.Image:

@@ -1,0 +1,236 @@
+"""The cameras of several photos of one object, found together.
+
+Each photo's camera is estimated on its own first; a lone photo often cannot tell front from back. So the
+photo that its own object explains best begins, and each of the others joins with that one of its cameras
+under which all photos so far agree best. Then all cameras move together: an object is generated from all
+photos, gradient steps turn each photo's camera to where the object's rendering agrees with it, and the
+object is generated again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sparsegen.cameras import on_sphere
+from sparsegen.gaussians import Gaussians, cat
+from sparsegen.generation import Pipeline
+from sparsegen.photos import AZIMUTH, ELEVATION, frame
+from sparsegen.pose import ALPHA_WEIGHT, CameraEstimate, estimate_camera
+from sparsegen.ranking import agreement
+from sparsegen.splatting import render
+from sparsegen.views import Views, cat_views
+
+_ROUNDS, _STEPS = 2, 12
+_RATE = math.radians(1.0)  # Adam's step of an angle
+# An angle that moves from its estimate by so much costs so much beside the rendering error.
+_TRUST, _PRICE = math.radians(10.0), 2e-3
+# Estimates of one photo that are tried.
+_CANDIDATES = 4
+_PLAUSIBLE = 0.3  # of the best one's chance
+# A photo that its joint object explains this much worse than its own object, in dB, may be of another one.
+# Photos of one car lose up to 4.5 dB; those of another car often no more, those of another thing far more.
+DISAGREEMENT = 6.0
+
+
+@dataclass(frozen=True)
+class JointCamera:
+    """A photo's camera in degrees, how far it moved when all cameras moved together, and its agreement.
+
+    `together` and `alone` are the PSNR in dB of the object from all photos, and from this one alone.
+    """
+
+    azimuth: float
+    elevation: float
+    moved: float
+    together: float
+    alone: float
+
+    @property
+    def agrees(self) -> bool:
+        return self.together > self.alone - DISAGREEMENT
+
+
+def estimate_or_keep(
+    pipeline: Pipeline, rgba: Float[Tensor, "4 h w"], known: tuple[float | None, float | None]
+) -> list[CameraEstimate]:
+    """A photo's own estimates; those of known azimuth and elevation (degrees) are that camera alone.
+
+    Where only one of the two is known, the other is what a picture's usually is.
+    """
+    azimuth, elevation = known
+    if azimuth is None and elevation is None:
+        return estimate_camera(pipeline, rgba)
+    azimuth = AZIMUTH if azimuth is None else azimuth
+    return [CameraEstimate(azimuth, ELEVATION if elevation is None else elevation, math.nan)]
+
+
+def find_cameras_together(
+    pipeline: Pipeline,
+    cutouts: Sequence[Float[Tensor, "4 h w"]],
+    estimates: Sequence[Sequence[CameraEstimate]],
+) -> tuple[Views, list[JointCamera]]:
+    """The photos as views of one object, and their cameras.
+
+    `estimates` are each photo's own, best first (`sparsegen.pose.estimate_camera`); one alone is kept as
+    it is, so that a known camera goes in as a list of one.
+    """
+    size = pipeline.model.config.image_size
+    chosen = _choose(pipeline, cutouts, estimates, size)
+    free = torch.tensor([len(found) > 1 for found in estimates])
+    angles = chosen
+    error = _error(pipeline, _views(cutouts, angles, size))
+    for _ in range(_ROUNDS):
+        views = _views(cutouts, angles, size)
+        moved = _turned(_generate(pipeline, views), views, angles, free)
+        found = _error(pipeline, _views(cutouts, moved, size))
+        if found >= error:
+            break
+        angles, error = moved, found
+    views = _views(cutouts, angles, size)
+    return views, _report(pipeline, views, chosen, angles)
+
+
+def _choose(
+    pipeline: Pipeline,
+    cutouts: Sequence[Tensor],
+    estimates: Sequence[Sequence[CameraEstimate]],
+    size: int,
+) -> Float[Tensor, "v 2"]:
+    """One of its estimates for each photo, in degrees: those under which the photos agree.
+
+    Known cameras come first, then the photos that their own objects explain best.
+    """
+    errors = [
+        _error(pipeline, _trial_views(cutouts, {i: found[0]}, size)) for i, found in enumerate(estimates)
+    ]
+    order = sorted(range(len(cutouts)), key=lambda i: (len(estimates[i]) > 1, errors[i]))
+    chosen: dict[int, CameraEstimate] = {}
+    for i in order:
+        candidates = _plausible(estimates[i]) if chosen else estimates[i][:1]
+        trials = [{**chosen, i: candidate} for candidate in candidates]
+        chosen = min(trials, key=lambda trial: _error(pipeline, _trial_views(cutouts, trial, size)))
+    return torch.tensor([[chosen[i].azimuth, chosen[i].elevation] for i in range(len(cutouts))]).float()
+
+
+def _plausible(estimates: Sequence[CameraEstimate]) -> list[CameraEstimate]:
+    """The best, and those that the camera head, if there is one, does not find far less likely."""
+    best = estimates[0].chance
+    kept = [e for e in estimates if best is None or e.chance is None or e.chance >= _PLAUSIBLE * best]
+    return kept[:_CANDIDATES]
+
+
+def _trial_views(cutouts: Sequence[Tensor], trial: dict[int, CameraEstimate], size: int) -> Views:
+    angles = torch.tensor([[found.azimuth, found.elevation] for found in trial.values()]).float()
+    return _views([cutouts[i] for i in trial], angles, size)
+
+
+def _views(cutouts: Sequence[Tensor], angles: Float[Tensor, "v 2"], size: int) -> Views:
+    """The photos, each framed as its camera asks for."""
+    views, *others = (frame(rgba, size, *pair) for rgba, pair in zip(cutouts, angles.tolist(), strict=True))
+    for other in others:
+        views = cat_views(views, other)
+    return views
+
+
+@torch.no_grad()
+def _generate(pipeline: Pipeline, views: Views) -> Gaussians:
+    """The object (batch size 1) without noise placeholders, as single estimates are made."""
+    views = views.without_alphas().to(pipeline.device)
+    times = torch.zeros(views.images.shape[:2], device=pipeline.device)
+    return pipeline.model(views, times)[-1]
+
+
+@torch.no_grad()
+def _error(pipeline: Pipeline, views: Views) -> float:
+    gaussians = _generate(pipeline, views)
+    cameras = views.cameras.to(pipeline.device)
+    return float(_rendering_error(gaussians, replace(views, cameras=cameras)))
+
+
+def _rendering_error(gaussians: Gaussians, views: Views) -> Tensor:
+    assert views.alphas is not None
+    rendering = render(gaussians, views.cameras, depth=False)
+    color = (rendering.rgb - views.images.to(rendering.rgb)).square().mean()
+    outline = (rendering.alpha - views.alphas.to(rendering.alpha)).square().mean()
+    return color + ALPHA_WEIGHT * outline
+
+
+def _turned(
+    gaussians: Gaussians, views: Views, angles: Float[Tensor, "v 2"], free: Tensor
+) -> Float[Tensor, "v 2"]:
+    """Angles in degrees after gradient steps against the rendering error of a fixed object.
+
+    The splatting has gradients for Gaussians, not for cameras: so the object is turned in front of a
+    fixed camera, once for each photo, which makes the same picture.
+    """
+    start = torch.deg2rad(angles)
+    turned = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([turned], lr=_RATE)
+    size, count = views.cameras.width, views.view_count
+    fixed = on_sphere(torch.zeros(count), torch.zeros(count), size=size)[:, None].to(gaussians.means.device)
+    alphas = None if views.alphas is None else views.alphas.reshape(count, 1, size, size)
+    one_each = Views(views.images.reshape(count, 1, 3, size, size), fixed, alphas)
+    objects = cat([gaussians.detach()] * count)
+    for _ in range(_STEPS):
+        now = torch.where(free[:, None], turned, start).to(gaussians.means.device)
+        far = (now - start.to(now)) / _TRUST
+        loss = _rendering_error(_turn(objects, now), one_each) + _PRICE * far.square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return torch.rad2deg(torch.where(free[:, None], turned, start).detach())
+
+
+def _turn(gaussians: Gaussians, angles: Float[Tensor, "v 2"]) -> Gaussians:
+    """Each object as a camera at its azimuth and elevation (radians) sees it, seen from straight in front.
+
+    The turn is about Z by -azimuth, then about Y by elevation, which lifts what is behind.
+    """
+    half = angles / 2
+    azimuth, elevation = half[:, 0], half[:, 1]
+    # The product (cos e, 0, sin e, 0) (cos a, 0, 0, -sin a) of half angles.
+    turn = torch.stack(
+        [
+            elevation.cos() * azimuth.cos(),
+            -elevation.sin() * azimuth.sin(),
+            elevation.sin() * azimuth.cos(),
+            -elevation.cos() * azimuth.sin(),
+        ],
+        dim=-1,
+    )[:, None]
+    means = _product(_product(turn, _pure(gaussians.means)), turn * turn.new_tensor([1, -1, -1, -1]))[..., 1:]
+    return replace(gaussians, means=means, quats=_product(turn, gaussians.quats))
+
+
+def _pure(vectors: Float[Tensor, "*b n 3"]) -> Float[Tensor, "*b n 4"]:
+    return torch.nn.functional.pad(vectors, (1, 0))
+
+
+def _product(p: Float[Tensor, "*b n 4"], q: Float[Tensor, "*b n 4"]) -> Float[Tensor, "*b n 4"]:
+    """Hamilton's product of quaternions, wxyz."""
+    a, v = p[..., :1], p[..., 1:]
+    b, w = q[..., :1], q[..., 1:]
+    v, w = torch.broadcast_tensors(v, w)
+    return torch.cat(
+        [a * b - (v * w).sum(-1, keepdim=True), a * w + b * v + torch.linalg.cross(v, w)], dim=-1
+    )
+
+
+def _report(
+    pipeline: Pipeline, views: Views, before: Float[Tensor, "v 2"], after: Float[Tensor, "v 2"]
+) -> list[JointCamera]:
+    together = agreement(_generate(pipeline, views)[0], views)
+    found = []
+    for i, (azimuth, elevation) in enumerate(after.tolist()):
+        one = views.select([i])
+        alone = agreement(_generate(pipeline, one)[0], one)[0]
+        moved = float((after[i] - before[i]).norm())
+        azimuth = (azimuth + 180) % 360 - 180
+        found.append(JointCamera(azimuth, elevation, moved, together[i], alone))
+    return found

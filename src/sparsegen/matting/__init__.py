@@ -1,0 +1,142 @@
+"""Taking the background away: what in a picture is the object.
+
+A picture with alpha, or a mask, says so itself. Else a segmentation model does, where one is installed;
+else the plain color of the border; else GrabCut, seeded from the border.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from sparsegen.errors import InputError
+from sparsegen.formats.cutout import cut_out, is_cut_out, scaled_down, without_specks
+
+AUTO, BORDER, GRABCUT = "auto", "border", "grabcut"
+_SMALLEST_SHARE = 1e-3  # of the picture: less is no object
+# How far, in shares of the picture's larger side, an edge pixel looks for the object's own color.
+_REACH = 0.01
+# Pixels along the edge, inside, that may still be mixed with the background: masks are rarely that sharp.
+_MIXED = 2
+
+
+@dataclass(frozen=True)
+class CutOut:
+    """A picture with its object's coverage as alpha, and in words what found it."""
+
+    rgba: Float[Tensor, "4 h w"]
+    method: str
+
+
+def check_method(method: str) -> None:
+    """Raise `InputError` if `method` is none of the names, and no model that can be run."""
+    if method in (AUTO, BORDER):
+        return
+    if method == GRABCUT:
+        if find_spec("cv2") is None:
+            raise InputError(
+                "--matting grabcut: OpenCV is not installed; pip install opencv-python-headless, "
+                "or use --matting border"
+            )
+        return
+    from sparsegen.matting.onnx_model import check_model
+
+    check_model(Path(method))
+
+
+def remove_background(rgba: Float[Tensor, "4 h w"], method: str = AUTO, name: str = "the picture") -> CutOut:
+    """Cut the object of an opaque picture out; a picture with alpha keeps it, whatever the method.
+
+    `method` is "auto", "border" (a plain background's color), "grabcut", or the path of an ONNX model.
+    Pictures above 1024 pixels are scaled down. Raises `InputError` if no object is found, or the method
+    cannot be used.
+    """
+    if is_cut_out(rgba):
+        return CutOut(rgba, "its own alpha")
+    if method == AUTO:
+        return _best(rgba, name)
+    if method == BORDER:
+        return CutOut(cut_out(rgba, name), "its plain background")
+    if method == GRABCUT:
+        return _grabcut(rgba, name)
+    return _model(rgba, Path(method), name)
+
+
+def apply_mask(
+    rgba: Float[Tensor, "4 h w"], mask: Float[Tensor, "4 h2 w2"], name: str, mask_name: str
+) -> CutOut:
+    """Cut out by a mask picture: its alpha if it has one, else its brightness, white for the object.
+
+    It may be of another size but not of another shape. Raises `InputError`.
+    """
+    coverage = mask[3] if is_cut_out(mask) else mask[:3].mean(dim=0)
+    height, width = rgba.shape[1:]
+    if abs(mask.shape[1] * width - mask.shape[2] * height) > 2 * max(height, width, *mask.shape[1:]):
+        found = f"{mask.shape[2]} x {mask.shape[1]}"
+        raise InputError(
+            f"{mask_name}: is {found} pixels, but {name} is {width} x {height}; give a mask of its shape"
+        )
+    if coverage.max() < 0.5:
+        raise InputError(f"{mask_name}: is black, it masks everything away; make the object white")
+    scaled = F.interpolate(coverage[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
+    return CutOut(_with_clean_edges(rgba[:3], scaled.clamp(0, 1)), f"the mask {mask_name}")
+
+
+def _best(rgba: Float[Tensor, "4 h w"], name: str) -> CutOut:
+    if find_spec("onnxruntime") is not None:
+        from sparsegen.matting.onnx_model import find_model
+
+        if (path := find_model()) is not None:
+            return _model(rgba, path, name)
+    try:
+        return CutOut(cut_out(rgba, name), "its plain background")
+    except InputError:
+        if find_spec("cv2") is None:
+            raise
+    return _grabcut(rgba, name)
+
+
+def _model(rgba: Float[Tensor, "4 h w"], path: Path, name: str) -> CutOut:
+    from sparsegen.matting.onnx_model import load_segmenter
+
+    rgb = scaled_down(rgba[:3])
+    alpha = load_segmenter(path).coverage(rgb)
+    return CutOut(_with_clean_edges(rgb, _checked(alpha, name)), f"the model {path.name}")
+
+
+def _grabcut(rgba: Float[Tensor, "4 h w"], name: str) -> CutOut:
+    from sparsegen.matting.grabcut import grabcut
+
+    rgb = scaled_down(rgba[:3])
+    return CutOut(_with_clean_edges(rgb, _checked(grabcut(rgb), name)), "GrabCut, from its border")
+
+
+def _checked(alpha: Float[Tensor, "h w"], name: str) -> Float[Tensor, "h w"]:
+    """Coverage without specks, if it is neither nothing nor everything."""
+    solid = alpha > 0.5
+    kept = without_specks(solid)
+    share = float(kept.float().mean())
+    if share < _SMALLEST_SHARE or share > 1 - _SMALLEST_SHARE:
+        found = "nothing" if share < 0.5 else "no background"
+        raise InputError(
+            f"{name}: {found} was found in it; give a picture with alpha (RGBA PNG), or a --mask"
+        )
+    return torch.where(solid & ~kept, torch.zeros_like(alpha), alpha)
+
+
+def _with_clean_edges(rgb: Float[Tensor, "3 h w"], alpha: Float[Tensor, "h w"]) -> Float[Tensor, "4 h w"]:
+    """Where the object covers a pixel in part, its color is that of the object nearby, not a mixture."""
+    radius = max(1, round(_REACH * max(alpha.shape)))
+    window = 2 * radius + 1
+    outside = F.max_pool2d((alpha < 0.95).float()[None], 2 * _MIXED + 1, 1, _MIXED)
+    inside = 1 - outside
+    weight = F.avg_pool2d(inside, window, 1, radius)
+    nearby = F.avg_pool2d(rgb * inside, window, 1, radius) / weight.clamp(min=1e-6)
+    mixed = (inside < 1) & (weight > 0)
+    return torch.cat([torch.where(mixed, nearby, rgb), alpha[None]])
