@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     change("--move", metavar="X,Y,Z", help="move, in world units")
     change("--recolor", metavar="R,G,B", help="a color, 0 to 1; light and dark places stay")
     change("--delete", action="store_true", help="remove")
-    change("--list", action="store_true", help="print the numbers of the selected queries and stop")
+    change("--list", action="store_true", help="print the numbers of the selected queries")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -67,13 +67,13 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"{args.file}: the selection holds no query; choose a larger one")
     if args.list:
         print(",".join(str(i) for i in selection.nonzero()[:, 0].tolist()))
-        return
-    edited = _change(args, gaussians, selection)
-    save_gaussians(args.output, edited)
-    print(
-        f"{args.output}: {edited.count:,} Gaussians; {int(selection.sum()):,} of "
-        f"{editing.query_count(gaussians):,} queries were selected"
-    )
+    if args.output is not None:
+        edited = _change(args, gaussians, selection)
+        save_gaussians(args.output, edited)
+        print(
+            f"{args.output}: {edited.count:,} Gaussians; {int(selection.sum()):,} of "
+            f"{editing.query_count(gaussians):,} queries were selected"
+        )
 
 
 def _load(path: Path, expansion: int | None) -> Gaussians:
