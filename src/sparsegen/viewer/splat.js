@@ -37,7 +37,7 @@ void main() {
   away = corner * half_box;
   vec2 pixel = lens.x * p.xy / p.z + 0.5 * size + away;
   gl_Position = vec4(vec2(pixel.x, size.y - pixel.y) / size * 2.0 - 1.0, 0.0, 1.0);
-  vec3 marked = mix(paint.rgb, vec3(1.0, 0.42, 0.1), 0.55);
+  vec3 marked = mix(paint.rgb, vec3(0.1, 0.45, 1.0), 0.6);
   color = vec4(paint.w > 0.5 ? marked : mix(paint.rgb, vec3(0.85), dim), place.w);
 }`;
 

@@ -42,7 +42,7 @@ class Editor {
   }
 
   async spread(direction) {
-    const distance = 0.04 * this.unit * direction;
+    const distance = 0.08 * this.unit * direction;
     const { queries } = await api.spread(this.job.id, this.sample, this.done, [...this.selection], distance);
     this.select(queries);
   }

@@ -134,7 +134,7 @@ function refresh() {
   $("hint").textContent = job ? "Drag to turn, scroll to zoom, click to select a part" : "Drop a picture here, paste one, or choose a file.";
   if (!job) return;
   const count = editor.selection.size;
-  $("selected").textContent = count ? `${count.toLocaleString("en")} of ${job.queries.toLocaleString("en")} queries selected` : "Click a part to select it; Shift adds.";
+  $("selected").textContent = count ? `${count.toLocaleString("en")} of ${job.queries.toLocaleString("en")} queries selected` : "Click a part to select it.";
   for (const button of document.querySelectorAll(".needs button, [data-do=grow], [data-do=shrink], [data-do=clear]")) button.disabled = !count;
   document.querySelector("[data-do=undo]").disabled = !editor.done.length;
   document.querySelector("[data-do=redo]").disabled = !editor.undone.length;
@@ -170,7 +170,7 @@ const actions = {
 
 function key(event) {
   const command = event.ctrlKey || event.metaKey;
-  if (event.target.matches("input, select") || !editor.job) return null;
+  if (event.target.matches("input:not([type=checkbox]), select") || !editor.job) return null;
   if (command && event.key.toLowerCase() === "z") return event.shiftKey ? "redo" : "undo";
   if (command || event.altKey) return null;
   return { Delete: "delete", Backspace: "delete", Escape: "clear", "]": "grow", "[": "shrink" }[event.key] || null;
@@ -228,7 +228,7 @@ function listen() {
     attempt(() => actions[name]());
   });
   $("canvas").addEventListener("keydown", (event) => {
-    if (event.key === "Enter") editor.pick(view.canvas.clientWidth / 2, view.canvas.clientHeight / 2, event.shiftKey);
+    if (event.key === "Enter") editor.pick(view.canvas.clientWidth / 2, view.canvas.clientHeight / 2, event.shiftKey || $("add").checked);
   });
 }
 
@@ -244,7 +244,7 @@ function start() {
     return say(error.message, true);
   }
   editor = new Editor(view, refresh);
-  steer(view, (x, y, event) => editor.pick(x, y, event.shiftKey));
+  steer(view, (x, y, event) => editor.pick(x, y, event.shiftKey || $("add").checked));
   listen();
 }
 
