@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 
 SUMMARY = "open the local page: pictures in, objects to look at, edit and download"
@@ -53,7 +54,8 @@ def run(args: argparse.Namespace) -> None:
         print("this page has no password: whoever reaches this address can use it", flush=True)
     if not args.no_browser:
         _open_soon(address)
-    uvicorn.run(app, host=args.host, port=args.port, log_level="warning")
+    with suppress(KeyboardInterrupt):  # the way to stop it
+        uvicorn.run(app, host=args.host, port=args.port, log_level="warning")
 
 
 def _check_free(host: str, port: int) -> None:
