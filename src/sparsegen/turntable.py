@@ -30,7 +30,7 @@ def orbit_around(
     The extent is that of the visible Gaussians without the outermost hundredth on each side. Objects
     inside this project's cube keep the distance and the centre that they were trained with.
     """
-    center, radius = _framing(gaussians)
+    center, radius = framing(gaussians)
     cameras = orbit(count, elevation, radius, size, azimuth=azimuth)
     viewmats = cameras.viewmats.clone()
     viewmats[:, :3, 3] -= (viewmats[:, :3, :3] @ center[:, None])[..., 0]
@@ -49,7 +49,8 @@ def render_frames(
                 yield Rendering(rgb, alpha)
 
 
-def _framing(gaussians: Gaussians) -> tuple[Float[Tensor, "3"], float]:
+def framing(gaussians: Gaussians) -> tuple[Float[Tensor, "3"], float]:
+    """The point to look at and the distance to look from, in world units; `orbit_around` says how."""
     means = gaussians.means.detach().float().cpu()
     visible = means[gaussians.opacities.cpu() > DEAD_OPACITY]
     if not len(visible) or visible.abs().max() <= _HOME:

@@ -1,0 +1,37 @@
+// What the server is asked for. Errors carry the server's own words.
+"use strict";
+
+async function ask(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(`/api/${path}`, options);
+  } catch {
+    throw new Error("The server does not answer; is sparsegen serve still running?");
+  }
+  if (answer.ok) return answer;
+  const told = await answer.json().catch(() => ({}));
+  const detail = Array.isArray(told.detail) ? told.detail.map((d) => `${d.loc.at(-1)}: ${d.msg}`).join("; ") : told.detail;
+  throw new Error(detail || `The server said ${answer.status}.`);
+}
+
+const json = (body) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+const api = {
+  make(pictures, settings) {
+    const form = new FormData();
+    for (const picture of pictures) form.append("pictures", picture);
+    for (const [name, value] of Object.entries(settings)) if (value !== "") form.append(name, value);
+    return ask("jobs", { method: "POST", body: form }).then((r) => r.json());
+  },
+  open(file) {
+    const form = new FormData();
+    form.append("file", file);
+    return ask("files", { method: "POST", body: form }).then((r) => r.json());
+  },
+  job: (id) => ask(`jobs/${id}`).then((r) => r.json()),
+  cancel: (id) => ask(`jobs/${id}`, { method: "DELETE" }),
+  scene: (id, sample, edits) => ask(`jobs/${id}/samples/${sample}/scene`, json({ edits })).then((r) => r.arrayBuffer()),
+  spread: (id, sample, edits, queries, distance) =>
+    ask(`jobs/${id}/samples/${sample}/selection`, json({ edits, queries, distance })).then((r) => r.json()),
+  file: (id, sample, edits, kind) => ask(`jobs/${id}/samples/${sample}/file?kind=${kind}`, json({ edits })).then((r) => r.blob()),
+};

@@ -1,0 +1,79 @@
+// One object under edit: which queries are selected, and the list of edits that the server applies.
+"use strict";
+
+class Editor {
+  constructor(view, changed) {
+    Object.assign(this, { view, changed, job: null, sample: 0, done: [], undone: [], selection: new Set() });
+  }
+
+  async open(job, sample) {
+    const scene = await api.scene(job.id, sample, []);
+    Object.assign(this, { job, sample, done: [], undone: [] });
+    this.unit = job.frame.radius / 1.3;
+    this.view.show(scene);
+    this.select([]);
+  }
+
+  select(queries) {
+    this.selection = new Set(queries);
+    this.view.select(this.selection);
+    this.changed();
+  }
+
+  /** Select the part at a point of the canvas; where nothing is, clear. */
+  pick(x, y, add) {
+    if (!this.job) return;
+    const query = this.view.pick(x, y);
+    if (query === null) return add || this.select([]);
+    const chosen = add ? new Set(this.selection) : new Set();
+    if (add && chosen.has(query)) chosen.delete(query);
+    else chosen.add(query);
+    this.select(chosen);
+  }
+
+  present() {
+    const queries = new Set();
+    for (let i = 10; i < this.view.data.length; i += FLOATS) queries.add(this.view.data[i]);
+    return queries;
+  }
+
+  invert() {
+    this.select([...this.present()].filter((q) => !this.selection.has(q)));
+  }
+
+  async spread(direction) {
+    const distance = 0.08 * this.unit * direction;
+    const { queries } = await api.spread(this.job.id, this.sample, this.done, [...this.selection], distance);
+    this.select(queries);
+  }
+
+  async edit(edit) {
+    if (!this.selection.size) return;
+    await this.apply([...this.done, { queries: [...this.selection], ...edit }], []);
+  }
+
+  async undo() {
+    if (this.done.length) await this.apply(this.done.slice(0, -1), [...this.undone, this.done.at(-1)]);
+  }
+
+  async redo() {
+    if (this.undone.length) await this.apply([...this.done, this.undone.at(-1)], this.undone.slice(0, -1));
+  }
+
+  /** Nothing changes here unless the server could apply the edits. */
+  async apply(done, undone) {
+    const scene = await api.scene(this.job.id, this.sample, done);
+    Object.assign(this, { done, undone });
+    this.view.show(scene);
+    const present = this.present();
+    this.select([...this.selection].filter((q) => present.has(q)));
+  }
+
+  move(direction) {
+    return this.edit({ kind: "move", offset: direction.map((d) => d * 0.03 * this.unit) });
+  }
+
+  recolor(hex) {
+    return this.edit({ kind: "recolor", color: [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255) });
+  }
+}

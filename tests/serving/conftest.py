@@ -1,0 +1,28 @@
+"""A server with a small network."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from networks import build, small
+from sparsegen.generation import Pipeline
+from sparsegen.serving.app import create_app
+
+
+@pytest.fixture(scope="session")
+def pipeline():
+    return Pipeline(build(small()))
+
+
+@pytest.fixture
+def serve(pipeline):
+    """Clients of servers with the limits and the clock of choice."""
+    clients = []
+
+    def start(**options):
+        client = TestClient(create_app(pipeline, **options), "http://127.0.0.1", raise_server_exceptions=True)
+        clients.append(client.__enter__())
+        return client
+
+    yield start
+    for client in clients:
+        client.__exit__(None, None, None)

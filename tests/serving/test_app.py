@@ -1,0 +1,292 @@
+"""The server as browsers, and others, meet it."""
+
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gaussian_samples import damaged, recorded
+from sparsegen.formats.gaussian_files import load_gaussians
+from sparsegen.formats.ply import save_ply
+from sparsegen.photos import frame, read_photo
+from sparsegen.serving import app as app_module
+from sparsegen.serving.limits import Limits
+from test_editing import row
+from test_photos import save_blob
+
+
+@pytest.fixture
+def picture(tmp_path):
+    return save_blob(tmp_path / "blob.png").read_bytes()
+
+
+def send(client, *pictures, **settings):
+    files = [("pictures", (f"../../etc/{i}.txt", data)) for i, data in enumerate(pictures)]
+    return client.post("/api/jobs", files=files, data={"azimuth": -30, **settings})
+
+
+def done(client, answer):
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    while job["state"] in ("waiting", "running"):
+        threading.Event().wait(0.005)
+        job = client.get(f"/api/jobs/{job['id']}").json()
+    return job
+
+
+def opened(client, gaussians, tmp_path):
+    save_ply(tmp_path / "open.ply", gaussians)
+    answer = client.post("/api/files", files={"file": ("x", (tmp_path / "open.ply").read_bytes())})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def rows(scene):
+    assert scene.status_code == 200, scene.text
+    return np.frombuffer(scene.content, "<f4").reshape(-1, 16)
+
+
+def test_a_picture_becomes_the_object_that_the_pipeline_makes(serve, picture, pipeline, tmp_path):
+    client = serve()
+    job = done(client, send(client, picture, samples=2, seed=3, elevation=20))
+    assert (job["state"], job["samples"], job["pictures"]) == ("done", 2, 1)
+    assert job["cameras"] == [[{"azimuth": -30.0, "elevation": 20.0}]]
+    (tmp_path / "blob.png").write_bytes(picture)
+    views = frame(read_photo(tmp_path / "blob.png"), 32, -30, 20)
+    for sample in range(2):
+        found = rows(client.post(f"/api/jobs/{job['id']}/samples/{sample}/scene", json={}))
+        expected = pipeline(views, seed=3 + sample)[0]
+        np.testing.assert_array_equal(found[:, :3], expected.means.numpy())
+        np.testing.assert_array_equal(found[:, 10], expected.query_ids.numpy())
+    cutout = client.get(f"/api/jobs/{job['id']}/cutouts/0")
+    assert Image.open(io.BytesIO(cutout.content)).mode == "RGBA"
+
+
+def test_the_camera_is_estimated_for_each_of_several_pictures(serve, picture):
+    client = serve()
+    job = done(client, send(client, picture, picture, azimuth=""))
+    assert job["state"] == "done", job
+    assert len(job["cameras"]) == 2
+    assert len(job["cameras"][0]) == 3
+
+
+@pytest.mark.parametrize("kind", ["ply", "compressed.ply", "splat", "spz", "glb"])
+def test_downloads_open_again(serve, tmp_path, kind):
+    client = serve()
+    job = opened(client, row(), tmp_path)
+    edits = [{"kind": "delete", "queries": [0]}, {"kind": "move", "queries": [4], "offset": [0, 0.5, 0]}]
+    answer = client.post(f"/api/jobs/{job['id']}/samples/0/file?kind={kind}", json={"edits": edits})
+    assert f'filename="object.{kind}"' in answer.headers["content-disposition"]
+    (tmp_path / f"got.{kind}").write_bytes(answer.content)
+    found = load_gaussians(tmp_path / f"got.{kind}")
+    assert found.count == 8
+    assert sorted(found.means[:, 1].round(decimals=1).abs().tolist()) == pytest.approx([0] * 6 + [0.5] * 2)
+
+
+def test_edits_keep_the_first_numbers_of_queries(serve, tmp_path):
+    client = serve()
+    job = opened(client, row(), tmp_path)
+    edits = [
+        {"kind": "delete", "queries": [1]},
+        {"kind": "recolor", "queries": [1, 2], "color": [1, 0, 0]},
+        {"kind": "scale", "queries": [3], "factor": 2},
+    ]
+    path = f"/api/jobs/{job['id']}/samples/0"
+    found = rows(client.post(f"{path}/scene", json={"edits": edits}))
+    assert found[:, 10].tolist() == [0, 0, 2, 2, 3, 3, 4, 4]
+    assert found[2, 12] > 0.9
+    assert found[4, 4] == pytest.approx(4 * 0.0004)
+    undone = rows(client.post(f"{path}/scene", json={"edits": edits[:1]}))
+    assert undone[4, 4] == pytest.approx(0.0004)
+    # what was deleted is not selected again
+    wide = {"edits": edits, "queries": [2], "distance": 0.11}
+    assert client.post(f"{path}/selection", json=wide).json() == {"queries": [2, 3]}
+    narrow = {"queries": [0, 1, 2], "distance": -0.11}
+    assert client.post(f"{path}/selection", json=narrow).json() == {"queries": [0, 1]}
+
+
+def test_swapping_with_another_object(serve, tmp_path):
+    client = serve()
+    first = opened(client, row(), tmp_path)
+    other = opened(client, row(spacing=0.2), tmp_path)
+    swap = {"kind": "swap", "queries": [4], "other_job": other["id"]}
+    path = f"/api/jobs/{first['id']}/samples/0/scene"
+    found = rows(client.post(path, json={"edits": [swap]}))
+    np.testing.assert_allclose(found[[6, 8], 0], [0.3, 0.8], atol=1e-6)
+    gone = client.post(path, json={"edits": [{**swap, "other_job": "gone"}]})
+    assert (gone.status_code, gone.json()["detail"]) == (
+        422,
+        "the other object is gone; open or make it again",
+    )
+
+
+def test_browsers_at_once_get_their_own_objects(serve, pipeline, tmp_path):
+    client = serve(limits=Limits(queue=50))
+    colors = [(i / 11, 1 - i / 11, 0.3) for i in range(12)]
+    pictures = [save_blob(tmp_path / f"{i}.png", color=c).read_bytes() for i, c in enumerate(colors)]
+
+    def one(i):
+        job = done(client, send(client, pictures[i], elevation=26))
+        return rows(client.post(f"/api/jobs/{job['id']}/samples/0/scene", json={}))
+
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(one, range(12)))
+    for i, scene in enumerate(found):
+        expected = pipeline(frame(read_photo(tmp_path / f"{i}.png"), 32, -30, 26))[0]
+        np.testing.assert_array_equal(scene[:, 12:15], expected.colors.numpy())
+
+
+def test_too_many_wait_and_cancelling_makes_room(serve, picture, monkeypatch):
+    started, go = threading.Event(), threading.Event()
+
+    def slow(pipeline, order, report):
+        started.set()
+        go.wait()
+        report("too late", 0.5)
+        raise AssertionError("a cancelled job goes on")
+
+    monkeypatch.setattr(app_module, "make_objects", slow)
+    client = serve(limits=Limits(queue=1))
+    running = send(client, picture).json()
+    started.wait()
+    waiting = send(client, picture).json()
+    full = send(client, picture)
+    assert full.status_code == 429
+    assert int(full.headers["retry-after"]) > 0
+    assert client.get(f"/api/jobs/{running['id']}/cutouts/0").status_code == 409
+    assert client.delete(f"/api/jobs/{waiting['id']}").json()["state"] == "cancelled"
+    assert send(client, picture).status_code == 202
+    for job in (running, waiting):
+        assert client.delete(f"/api/jobs/{job['id']}").json()["state"] == "cancelled"
+    go.set()
+
+
+def test_results_expire(serve, tmp_path):
+    now = [0.0]
+    client = serve(limits=Limits(seconds_kept=60), clock=lambda: now[0])
+    job = opened(client, row(), tmp_path)
+    path = f"/api/jobs/{job['id']}"
+    assert client.get(path).status_code == 200
+    now[0] = 61
+    assert client.get(path).status_code == 404
+    assert client.post(f"{path}/samples/0/scene", json={}).status_code == 404
+
+
+def test_what_is_too_large_is_refused(serve, picture, tmp_path):
+    client = serve(limits=Limits(upload_bytes=20_000, pixels=1000, gaussians=4))
+    assert send(client, bytes(30_000)).status_code == 413
+    large = send(client, picture)
+    assert (large.status_code, "more than 1,000 pixels" in large.text) == (422, True)
+    save_ply(tmp_path / "row.ply", row())
+    many = client.post("/api/files", files={"file": (tmp_path / "row.ply").read_bytes()})
+    assert (many.status_code, "expected at most 4" in many.text) == (422, True)
+    chunked = client.post("/api/jobs", content=iter([b"x"]))
+    assert chunked.status_code == 411
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(serve):
+    bomb = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
+    answer = send(serve(), bomb.getvalue())
+    assert (answer.status_code, "scale it down" in answer.text) == (422, True)
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a", b"%PDF-1.7", b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
+def test_type_is_told_by_content(serve, data):
+    client = serve()
+    answer = client.post("/api/jobs", files={"pictures": ("car.png", data, "image/png")})
+    assert (answer.status_code, "not a picture" in answer.text) == (422, True)
+
+
+def test_a_picture_that_cannot_be_used_tells_no_path(serve, tmp_path):
+    empty = io.BytesIO()
+    Image.new("RGBA", (20, 20)).save(empty, "PNG")
+    client = serve()
+    job = done(client, send(client, empty.getvalue()))
+    assert job["state"] == "failed"
+    assert job["error"].startswith("picture 1: its alpha is empty")
+    answer = client.post("/api/files", files={"file": ("car.ply", b"ply\nnonsense")})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("the file: ")
+
+
+def test_damaged_files_are_never_a_fault_of_the_server(serve, picture, tmp_path):
+    save_ply(tmp_path / "some.ply", recorded())
+    client = serve(limits=Limits(queue=200))
+    for data in damaged((tmp_path / "some.ply").read_bytes(), 60):
+        assert client.post("/api/files", files={"file": data or b"x"}).status_code in (201, 422)
+    for data in damaged(picture, 30):
+        answer = client.post("/api/jobs", files={"pictures": data}, data={"azimuth": 0})
+        assert answer.status_code in (202, 422)
+        if answer.status_code == 202:
+            job = done(client, answer)
+            assert "see the log" not in job["error"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../etc/passwd",
+        "/page/index.html",
+        "/%2e%2e/app.py",
+        "/api/jobs/../../x",
+        "/api/jobs/%2Fetc%2Fpasswd",
+    ],
+)
+def test_paths_of_requests_open_no_files(serve, path):
+    assert serve().get(path).status_code == 404
+
+
+def test_other_sites_and_other_names_are_refused(serve, picture):
+    client = serve()
+    files = {"pictures": picture}
+    assert (
+        client.post("/api/jobs", files=files, headers={"Origin": "https://evil.example"}).status_code == 403
+    )
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+    assert client.get("/", headers={"Origin": "http://127.0.0.1"}).status_code == 200
+
+
+def test_the_page_loads_nothing_from_elsewhere(serve):
+    client = serve()
+    page = client.get("/")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert "://" not in page.text
+    for name in ("page.css", "page.js", "api.js", "editor.js", "splat.js"):
+        assert f'"{name}"' in page.text
+        found = client.get(f"/{name}")
+        assert found.status_code == 200
+        assert "://" not in found.text
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"kind": "explode", "queries": [0]},
+        {"kind": "move", "queries": [0], "offset": [0, 0]},
+        {"kind": "scale", "queries": [0], "factor": 0},
+        {"kind": "recolor", "queries": [0], "color": [0, 0, 2]},
+        {"kind": "delete", "queries": [5]},
+        {"kind": "delete", "queries": [-1]},
+        {"kind": "swap", "queries": [0]},
+    ],
+)
+def test_senseless_edits_are_refused(serve, tmp_path, edit):
+    client = serve()
+    job = opened(client, row(), tmp_path)
+    assert client.post(f"/api/jobs/{job['id']}/samples/0/scene", json={"edits": [edit]}).status_code == 422
+
+
+def test_an_object_of_which_nothing_is_left(serve, tmp_path):
+    client = serve()
+    job = opened(client, row(), tmp_path)
+    edits = {"edits": [{"kind": "delete", "queries": [0, 1, 2, 3, 4]}]}
+    path = f"/api/jobs/{job['id']}/samples/0"
+    assert client.post(f"{path}/scene", json=edits).content == b""
+    assert client.post(f"{path}/file?kind=ply", json=edits).status_code == 422
+    assert client.post(f"{path}/file?kind=html", json=edits).status_code == 422
+    assert torch.isfinite(torch.from_numpy(rows(client.post(f"{path}/scene", json={})).copy())).all()
