@@ -76,7 +76,7 @@ def lpips_vgg(trunk_file: Path | None = None) -> LpipsVgg:
     """
     path = trunk_file or Path(torch.hub.get_dir()) / "checkpoints" / TRUNK_FILE
     if not path.is_file():
-        raise InputError(f"LPIPS (VGG) not computed: weights missing, put {TRUNK_FILE} at {path}")
+        raise InputError(f"LPIPS (VGG) not computed: weights missing, put {TRUNK_FILE} at {short_path(path)}")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(_TRUNK_SHA256):
@@ -93,6 +93,12 @@ def heads() -> dict[str, Tensor]:
 
     file = Path(lpips.__file__).parent / "lpips_models" / "vgg.pth"
     return torch.load(file, weights_only=True, map_location="cpu")
+
+
+def short_path(path: Path) -> str:
+    """The path with ~ for the home folder: reports travel, and say nothing of whose machine wrote them."""
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 
 
 def _unit_channels(features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:

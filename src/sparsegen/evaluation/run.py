@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
+
+import torch
 
 from sparsegen.data.loading import load_viewsets
 from sparsegen.data.packed import Viewsets
 from sparsegen.errors import InputError
 from sparsegen.evaluation import report, sheet
 from sparsegen.evaluation.baselines import MeanPicture, NearestObject
+from sparsegen.evaluation.document import Picture
 from sparsegen.evaluation.lpips import lpips_vgg
-from sparsegen.evaluation.predictors import Generated, Predictor
+from sparsegen.evaluation.predictors import Generated, Prediction, Predictor
+from sparsegen.evaluation.progress import Progress
 from sparsegen.evaluation.protocols import Protocol, for_views
-from sparsegen.evaluation.scores import PictureMetric, evaluate
+from sparsegen.evaluation.scores import PictureMetric, Scores, evaluate
 from sparsegen.formats.files import make_folder
 from sparsegen.generation import Pipeline
+from sparsegen.views import Views
+
+# Within the report's folder: a picture of every object, and what is scored while not all is.
+STRIPS = "strips"
+UNFINISHED = "unfinished.jsonl"
 
 
 @dataclass(frozen=True)
@@ -51,13 +62,23 @@ class Contestant:
 
 
 def run(settings: Settings) -> report.Report:
-    """Score everything that was asked for and write the report to `settings.output`."""
-    make_folder(settings.output)
+    """Score everything that was asked for and write the report to `settings.output`.
+
+    What was scored before an interruption is not scored again.
+    """
+    strips = make_folder(settings.output) / STRIPS
     viewsets = first_objects(load_viewsets(settings.data), settings.objects)
-    protocol = for_views(viewsets.cameras.batch_shape[1], settings.inputs)
-    protocol.check(viewsets.cameras.batch_shape[1], str(settings.data))
+    view_count = viewsets.cameras.batch_shape[1]
+    protocol = for_views(view_count, settings.inputs)
+    protocol.check(view_count, str(settings.data))
     picture_metrics, notes = _perceptual_metrics(settings)
     ours, *others = contestants(settings, protocol)
+    unfinished = settings.output / UNFINISHED
+
+    def keep_strip(i: int, prediction: Prediction, truth: Views) -> None:
+        picture = sheet.strip(prediction, truth, len(protocol.input_views))
+        sheet.save_strip(picture, strips / f"{i:04d}.png")
+
     scores = [
         evaluate(
             contestant.predictor,
@@ -69,13 +90,23 @@ def run(settings: Settings) -> report.Report:
             shuffled_inputs=contestant.shuffled_inputs,
             picture_metrics=picture_metrics,
             progress=True,
+            resume=_progress(contestant, settings, protocol, picture_metrics, unfinished),
+            on_object=keep_strip if contestant is ours else None,
         )
         for contestant in (ours, *others)
     ]
-    result = report.Report(scores, _facts(settings, viewsets, protocol), notes)
+    names = {viewsets.names[i]: f"{STRIPS}/{i:04d}.png" for i in scores[0].scored}
+    shown = {i: settings.output / names[viewsets.names[i]] for i in sheet.spread(scores[0].scored)}
+    sheet.write(shown.values(), protocol, view_count, settings.output / "objects.png")
+    result = report.Report(
+        scores,
+        _facts(settings, viewsets, protocol),
+        notes,
+        pictures=[Picture(path.read_bytes(), _picture_caption(scores[0], i)) for i, path in shown.items()],
+        strips=names,
+    )
     report.write(result, settings.output)
-    ids = sheet.spread(scores[0].scored)
-    sheet.write(ours.predictor, viewsets, protocol, ids, settings.seed, settings.output / "objects.png")
+    unfinished.unlink(missing_ok=True)
     return result
 
 
@@ -120,6 +151,37 @@ def _perceptual_metrics(settings: Settings) -> tuple[dict[str, PictureMetric], l
         if settings.lpips_weights is not None:
             raise
         return {}, [str(error)]
+
+
+def _progress(
+    contestant: Contestant,
+    settings: Settings,
+    protocol: Protocol,
+    picture_metrics: dict[str, PictureMetric],
+    path: Path,
+) -> Progress | None:
+    """Where the scores of a network are kept until all are known; baselines are quick."""
+    if not isinstance(contestant.predictor, Generated):
+        return None
+    weights = hashlib.blake2b(digest_size=12)
+    for name, tensor in contestant.predictor.pipeline.model.state_dict().items():
+        weights.update(name.encode())
+        weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    facts = (
+        version("sparsegen"),
+        weights.hexdigest(),
+        repr(contestant.predictor.pipeline.model.config),
+        contestant.shuffled_inputs,
+        settings.steps,
+        settings.seed,
+        repr(protocol),
+        sorted(picture_metrics),
+    )
+    return Progress(path, hashlib.blake2b(repr(facts).encode(), digest_size=12).hexdigest())
+
+
+def _picture_caption(scores: Scores, i: int) -> str:
+    return f"{scores.objects[i]}: {scores.per_object['psnr'][i]:.2f} dB"
 
 
 def _facts(settings: Settings, viewsets: Viewsets, protocol: Protocol) -> dict[str, str]:
