@@ -58,7 +58,7 @@ def test_missing_weights_name_the_file_and_its_place(tmp_path: Path) -> None:
 def test_other_weights_under_the_same_name_are_refused(tmp_path: Path) -> None:
     path = tmp_path / TRUNK_FILE
     torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, path)
-    with pytest.raises(InputError, match=r"is not torchvision's .*expected 397923af"):
+    with pytest.raises(InputError, match=r"is not the published .*expected 397923af"):
         lpips_vgg(path)
 
 

@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--device", default="auto", help="cpu, cuda or auto (default)")
     add("--lpips-weights", type=Path, metavar="FILE", help="VGG16 weights (default: torch hub's cache)")
+    add("--fid-weights", type=Path, metavar="FILE", help="Inception weights (default: torch hub's cache)")
+    add("--noise-study", action="store_true", help="also ask what the noise does, over 1, 2, 4 and 8 steps")
     add("-o", "--output", type=Path, default=Path("report"), help="folder (default: report)")
     verbs = parser.add_subparsers(dest="eval_verb", metavar="compare", required=False)
     compare = verbs.add_parser("compare", help="compare two reports' folders")
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
 def _evaluate(args: argparse.Namespace) -> None:
     from sparsegen.errors import InputError
     from sparsegen.evaluation import report
-    from sparsegen.evaluation.run import Settings
+    from sparsegen.evaluation.contestants import Settings
     from sparsegen.evaluation.run import run as run_evaluation
 
     if args.data is None:

@@ -14,9 +14,9 @@ from typing import Any
 
 from sparsegen.evaluation import bias
 from sparsegen.evaluation.document import (
+    Block,
     Bullets,
     Document,
-    Picture,
     Plot,
     Section,
     Table,
@@ -77,8 +77,8 @@ class Report:
     facts: dict[str, str]
     notes: Sequence[str] = ()
     extras: Sequence[Section] = ()
-    pictures: Sequence[Picture] = ()
-    utilization_pictures: Sequence[Picture] = ()
+    pictures: Sequence[Block] = ()
+    utilization_pictures: Sequence[Block] = ()
     strips: dict[str, str] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
 

@@ -25,8 +25,8 @@ from sparsegen.views import Views
 _SAME_CAMERA = 1e-3
 
 PictureMetric = Callable[[Tensor, Tensor], Tensor]
-# Called with each object's number, its prediction (batch 1) and its true pictures.
-OnObject = Callable[[int, Prediction, Views], None]
+# Called with each object's name, its prediction (batch 1) and its true pictures.
+OnObject = Callable[[str, Prediction, Views], None]
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def evaluate(
                 own = [_one(prediction, row) for prediction in predictions]
                 rows[i] = _score_object(own, truth, protocol, view_count, picture_metrics or {})
                 if on_object and rows[i].problem is None:
-                    on_object(i, own[0], truth)
+                    on_object(viewsets.names[i], own[0], truth)
                 if resume:
                     resume.append(prints[i], rows[i])
             bar.update(len(ids))

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from sparsegen.evaluation.predictors import Prediction
 from sparsegen.evaluation.protocols import Protocol
-from sparsegen.formats.files import write_bytes
 from sparsegen.formats.images import contact_sheet, load_image, to_pil
 from sparsegen.views import Views
 
@@ -37,10 +36,11 @@ def strip(prediction: Prediction, truth: Views, inputs: int) -> Float[Tensor, "3
     return torch.cat([F.pad(picture, (0, _GAP), value=1.0) for picture in framed], dim=-1)
 
 
-def save_strip(picture: Float[Tensor, "3 h w"], path: Path) -> None:
+def png(picture: Float[Tensor, "3 h w"]) -> bytes:
+    """The bytes of a PNG file."""
     buffer = io.BytesIO()
     to_pil(picture).save(buffer, "PNG", optimize=True)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def write(strips: Iterable[Path], protocol: Protocol, view_count: int, path: Path) -> None:

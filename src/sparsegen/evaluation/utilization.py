@@ -11,6 +11,10 @@ from torch import Tensor
 
 from sparsegen.cameras import Cameras
 from sparsegen.evaluation import removal
+from sparsegen.evaluation.document import Picture
+from sparsegen.evaluation.metrics import view_angles
+from sparsegen.evaluation.protocols import Protocol
+from sparsegen.evaluation.sheet import png
 from sparsegen.gaussians import Gaussians
 from sparsegen.splatting import render
 
@@ -18,6 +22,7 @@ OPACITY_BINS = 20
 # Cameras that a removal is looked at from: with more, the share only grows, and slowly.
 CAMERAS = 32
 _SHUFFLES = 4
+_SCALE = 3  # of the pictures that show queries
 
 
 def opacity_counts(gaussians: Gaussians) -> list[int]:
@@ -65,18 +70,38 @@ def picture_by_query(gaussians: Gaussians, cameras: Cameras) -> Float[Tensor, "v
     return render(colored, cameras.to(gaussians.means.device), depth=False).rgb.clamp(0, 1).cpu()
 
 
+def pictures(gaussians: Gaussians, cameras: Cameras, protocol: Protocol) -> list[Picture]:
+    """One object as a page shows it: as it is, colored by query, and with the queries' mean centres, from
+    the first input view and from the judged view that is farthest from it. `cameras` are all of its views."""
+    inputs = cameras[list(protocol.input_views)]
+    targets = protocol.target_views(len(cameras))
+    angles = view_angles(cameras[list(targets)][None], inputs[None])[0]
+    views = cameras[[protocol.input_views[0], targets[int(angles.argmax())]]]
+    plain = render(gaussians, views, depth=False).rgb.clamp(0, 1)
+    colored = picture_by_query(gaussians, views)
+    rows = []
+    for v in range(len(views)):
+        enlarged = [_enlarged(picture, _SCALE) for picture in (plain[v], colored[v])]
+        rows.append(torch.cat([*enlarged, mark_centers(plain[v], gaussians, views[v])], dim=2))
+    caption = "One object as drawn; with a color for each query; and each query's mean centre"
+    return [Picture(png(rows[0]), f"{caption}, input view."), Picture(png(rows[1]), f"{caption}, far view.")]
+
+
 def mark_centers(
-    picture: Float[Tensor, "3 h w"], gaussians: Gaussians, camera: Cameras, scale: int = 3
+    picture: Float[Tensor, "3 h w"], gaussians: Gaussians, camera: Cameras, scale: int = _SCALE
 ) -> Float[Tensor, "3 big wide"]:
     """The picture enlarged, with a dot where each query's mean centre projects; `camera` has no batch."""
-    canvas = 0.35 * picture.cpu() + 0.65
-    canvas = canvas.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
+    canvas = _enlarged(0.35 * picture.cpu() + 0.65, scale)
     pixels, depth = camera.to("cpu").project(query_centers(gaussians).cpu())
     ink = torch.tensor([0.72, 0.15, 0.2])[:, None, None]
     for (x, y), z in zip((pixels * scale).round().int().tolist(), depth.tolist(), strict=True):
         if z > 0 and 0 < x < canvas.shape[2] - 1 and 0 < y < canvas.shape[1] - 1:
             canvas[:, y - 1 : y + 2, x - 1 : x + 2] = ink
     return canvas
+
+
+def _enlarged(picture: Float[Tensor, "3 h w"], scale: int) -> Float[Tensor, "3 big wide"]:
+    return picture.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
 
 
 def _spread(means: Float[Tensor, "n 3"], expansion: int) -> Float[Tensor, ""]:
