@@ -17,7 +17,7 @@ from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.scores import evaluate
 from sparsegen.evaluation.tasks import make_task
 
-TARGETS = [0, 1, 2, 4]
+DRAWN = [0, 1, 2, 4, 3]  # the input view comes last
 
 
 def _over_white(images: np.ndarray) -> np.ndarray:
@@ -31,8 +31,8 @@ def test_the_mean_picture_is_the_mean(
 ) -> None:
     gallery = more_viewsets(19, seed=7)  # more than are held in memory at a time
     prediction = MeanPicture(gallery, protocol)(make_task(viewsets, protocol, [4, 2], [4, 2], seed=0))
-    mean = torch.from_numpy(_over_white(gallery.images).mean(axis=0)[TARGETS]).float()
-    alpha = torch.from_numpy(gallery.images[:, TARGETS][..., 3].mean(axis=0) / 255).float()
+    mean = torch.from_numpy(_over_white(gallery.images).mean(axis=0)[DRAWN]).float()
+    alpha = torch.from_numpy(gallery.images[:, DRAWN][..., 3].mean(axis=0) / 255).float()
     for row in range(2):
         torch.testing.assert_close(prediction.rgb[row], mean, atol=1e-5, rtol=0)
         torch.testing.assert_close(prediction.alpha[row], alpha, atol=1e-5, rtol=0)
@@ -50,7 +50,7 @@ def test_the_nearest_object_is_found_by_its_input_picture(
     nearest = NearestObject(gallery, protocol)
     task = make_task(viewsets, protocol, list(range(6)), list(range(6)), seed=0)
     assert nearest.nearest(task.inputs).tolist() == twins
-    expected = torch.from_numpy(_over_white(images[twins][:, TARGETS])).float()
+    expected = torch.from_numpy(_over_white(images[twins][:, DRAWN])).float()
     torch.testing.assert_close(nearest(task).rgb, expected, atol=1e-5, rtol=0)
 
 

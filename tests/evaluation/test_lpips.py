@@ -58,5 +58,17 @@ def test_missing_weights_name_the_file_and_its_place(tmp_path: Path) -> None:
 def test_other_weights_under_the_same_name_are_refused(tmp_path: Path) -> None:
     path = tmp_path / TRUNK_FILE
     torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, path)
-    with pytest.raises(InputError, match=r"is not torchvision's .*expected 397923af"):
+    with pytest.raises(InputError, match=r"is not the published .*expected 397923af"):
         lpips_vgg(path)
+
+
+def test_the_note_says_nothing_of_whose_machine_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TORCH_HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(InputError, match=rf"put {TRUNK_FILE} at ~/.cache/torch/hub/checkpoints/{TRUNK_FILE}"):
+        lpips_vgg()
+    with pytest.raises(InputError, match=r"at /elsewhere/vgg\.pth$"):
+        lpips_vgg(Path("/elsewhere/vgg.pth"))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
 import math
+from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from sparsegen.evaluation import report
+from sparsegen.evaluation.document import Picture, to_markdown
 from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.scores import Scores
 
@@ -49,7 +55,7 @@ def test_objects_with_problems_are_counted_and_named(example: report.Report) -> 
         "model: 1 of 3 objects not in the means:",
         "  c: NaN or infinity in the render of view 2",
     ]
-    assert "1 of 3 objects not in the means" in report.markdown(example)
+    assert "1 of 3 objects not in the means" in to_markdown(report.document(example))
 
 
 def test_files_hold_the_scores(example: report.Report, tmp_path: Path) -> None:
@@ -75,3 +81,54 @@ def test_files_hold_the_scores(example: report.Report, tmp_path: Path) -> None:
 
 def test_every_metric_says_what_it_is() -> None:
     assert all(column.definition for column in report.COLUMNS.values())
+
+
+class _Page(HTMLParser):
+    """What a browser would fetch, the tags left open, and the words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.fetched += [value or "" for key, value in attrs if key in ("src", "href")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_the_page_needs_nothing_else_and_hides_nothing(example: report.Report, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (3, 2), (200, 10, 20)).save(buffer, "PNG")
+    picture = Picture(buffer.getvalue(), "<b> & friends")
+    counts = torch.tensor([[3.0, 1.0], [1.0, 3.0], [math.nan, math.nan]])
+    model = replace(example.scores[0], opacities=counts)
+    report.write(replace(example, scores=[model, example.scores[1]], pictures=[picture]), tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    page = _Page()
+    page.feed(text)
+    assert page.open == []
+    (source,) = page.fetched
+    with Image.open(io.BytesIO(base64.b64decode(source.removeprefix("data:image/png;base64,")))) as shown:
+        assert shown.getpixel((0, 0)) == (200, 10, 20)
+    assert "url(" not in text
+    words = " ".join(page.words)
+    for said in (
+        "26.00",
+        "inf",
+        "LPIPS not computed",
+        "<b> & friends",
+        "NaN or infinity in the render of view 2",
+    ):
+        assert said in words
+    assert "0 to 0.5: 0.5" in words  # half of the scored Gaussians are in each bin of opacity

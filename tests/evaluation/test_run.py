@@ -18,6 +18,9 @@ from sparsegen import cameras
 from sparsegen.cli.main import main
 from sparsegen.data.packed import Viewsets, save_packed
 from sparsegen.evaluation import sheet
+from sparsegen.evaluation.predictors import Generated
+from sparsegen.evaluation.tasks import Task
+from sparsegen.gaussians import Gaussians
 from sparsegen.models import ModelConfig, SparseGen
 from sparsegen.models.presets import preset
 from sparsegen.models.pretrained import save_pretrained
@@ -90,9 +93,12 @@ def test_everything_is_scored_by_the_same_code(
     with Image.open(tmp_path / "objects.png") as picture:
         assert picture.width >= columns * SIZE
         assert picture.height >= OBJECTS * SIZE
+    assert (tmp_path / "report.html").read_text().count("data:image/png;base64,") >= OBJECTS
+    assert not (tmp_path / "unfinished.jsonl").exists()
     report = (tmp_path / "report.md").read_text()
     assert "24 novel views judged" in report
     assert "LPIPS (VGG) not computed: weights missing" in report
+    assert "FID and KID not computed: weights missing" in report
 
 
 def test_a_models_scores_do_not_depend_on_the_batch_size(folder: Path, tmp_path: Path) -> None:
@@ -100,8 +106,7 @@ def test_a_models_scores_do_not_depend_on_the_batch_size(folder: Path, tmp_path:
     for size in (1, 8):
         assert main([*base, f"--batch-size={size}", f"-o={tmp_path / str(size)}"]) == 0
     (one,), (eight,) = _numbers(tmp_path / "1"), _numbers(tmp_path / "8")
-    for key, value in one.items():
-        assert value["mean"] == pytest.approx(eight[key]["mean"], abs=1e-4)
+    assert one == eight  # to the last bit
 
 
 def test_a_model_called_blind_scores_as_the_model_with_shuffled_inputs(folder: Path, tmp_path: Path) -> None:
@@ -112,10 +117,41 @@ def test_a_model_called_blind_scores_as_the_model_with_shuffled_inputs(folder: P
     assert _numbers(tmp_path / "both")[0]["psnr"] != _numbers(tmp_path / "both")[1]["psnr"]
 
 
-def test_two_input_views(folder: Path, tmp_path: Path) -> None:
+def test_two_input_views_and_the_noise_study(folder: Path, tmp_path: Path) -> None:
     base = ["eval", f"--data={folder / 'test.pack'}", f"--model={folder / 'model'}", "--objects=2"]
-    assert main([*base, "--inputs=2", f"-o={tmp_path}"]) == 0
+    assert main([*base, "--inputs=2", "--noise-study", f"-o={tmp_path}"]) == 0
     assert "23 novel views judged" in (tmp_path / "report.md").read_text()
+    stored = json.loads((tmp_path / "metrics.json").read_text())
+    assert [row["steps"] for row in stored["noise_study"]] == [1, 2, 4, 8]
+    assert all(row["best_psnr"] >= row["psnr"] for row in stored["noise_study"])
+    assert stored["cost"]["primitives"] == 8 * 4
+    page = (tmp_path / "report.html").read_text()
+    for title in ("Input-view bias", "Utilization", "Size and time", "Does the noise do anything?"):
+        assert f"<h2>{title}</h2>" in page
+
+
+def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = ["eval", f"--data={folder / 'test.pack'}", f"--model={folder / 'model'}", "--batch-size=1"]
+    assert main([*base, f"-o={tmp_path / 'whole'}"]) == 0
+    generate, calls = Generated.generate, []
+
+    def stopping(self: Generated, task: Task) -> Gaussians:
+        calls.append(task)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return generate(self, task)
+
+    monkeypatch.setattr(Generated, "generate", stopping)
+    assert main([*base, f"-o={tmp_path / 'stopped'}"]) == 130
+    assert not (tmp_path / "stopped" / "report.md").exists()
+    assert main([*base, f"-o={tmp_path / 'stopped'}"]) == 0
+    csv_files = [(tmp_path / name / "per_object.csv").read_bytes() for name in ("whole", "stopped")]
+    assert csv_files[0] == csv_files[1]
+    strips = [sorted(p.name for p in (tmp_path / name / "strips").iterdir()) for name in ("whole", "stopped")]
+    assert strips[0] == strips[1]
+    assert len(strips[0]) == OBJECTS
 
 
 @pytest.mark.parametrize(
@@ -128,6 +164,7 @@ def test_two_input_views(folder: Path, tmp_path: Path) -> None:
         (["--batch-size=0"], "--batch-size must be at least 1, got 0"),
         (["--steps=0"], "--steps must be at least 1, got 0"),
         (["--lpips-weights=vgg.pth"], "weights missing, put vgg16-397923af.pth at vgg.pth"),
+        (["--fid-weights=fid.pth"], "weights missing, put pt_inception-2015-12-05-6726825d.pth at fid.pth"),
         (["--device=abacus"], "device 'abacus' cannot be used here"),
         (["-o={folder}/test.pack/report"], "choose another path"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +13,16 @@ import torch
 from sparsegen.data.packed import Viewsets
 from sparsegen.errors import InputError
 from sparsegen.evaluation import metrics
+from sparsegen.evaluation.bias import input_view_bias
 from sparsegen.evaluation.predictors import Prediction
+from sparsegen.evaluation.progress import Progress
 from sparsegen.evaluation.protocols import Protocol
-from sparsegen.evaluation.scores import evaluate, find_blank_pictures
+from sparsegen.evaluation.scores import Scores, evaluate
+from sparsegen.evaluation.soundness import find_blank_pictures, find_problems
 from sparsegen.evaluation.tasks import Task, object_seed, views_of
 
 TARGETS = (0, 1, 2, 4)
+DRAWN = (*TARGETS, 3)  # the input view comes last
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Oracle:
         return [int((pictures == given).flatten(1).all(dim=1).nonzero()) for given in task.inputs.images]
 
     def __call__(self, task: Task) -> Prediction:
-        truth = views_of(self.viewsets, self.ids(task), TARGETS)
+        truth = views_of(self.viewsets, self.ids(task), DRAWN)
         assert truth.alphas is not None
         return Prediction(truth.images.clone(), truth.alphas.clone())
 
@@ -71,7 +76,7 @@ def test_planted_faults_give_the_numbers_that_they_must(viewsets: Viewsets, prot
 
 
 def test_the_mean_is_over_views_of_the_views_own_psnr(viewsets: Viewsets, protocol: Protocol) -> None:
-    offsets = torch.tensor([0.1, 0.01, 0.1, 0.01])
+    offsets = torch.tensor([0.1, 0.01, 0.1, 0.01, 0.5])
     oracle = Oracle(viewsets)
 
     def uneven(task: Task) -> Prediction:
@@ -116,8 +121,8 @@ def test_scores_do_not_depend_on_the_batch_size(viewsets: Viewsets, protocol: Pr
         evaluate(noisy, viewsets, protocol, name="noisy", batch_size=size) for size in (1, 4, 8)
     )
     for key, values in one.per_view.items():
-        torch.testing.assert_close(values, four.per_view[key])
-        torch.testing.assert_close(values, all_at_once.per_view[key])
+        assert (values == four.per_view[key]).all()
+        assert (values == all_at_once.per_view[key]).all()
     other_seed = evaluate(noisy, viewsets, protocol, name="noisy", seed=1)
     assert (other_seed.per_view["psnr"] != one.per_view["psnr"]).all()
 
@@ -196,3 +201,95 @@ def test_more_picture_metrics_join_the_table(viewsets: Viewsets, protocol: Proto
         Oracle(viewsets), viewsets, protocol, name="oracle", picture_metrics={"largest": largest_error}
     )
     assert scores.summary()["largest"] == (0, 0)
+
+
+def test_the_input_views_are_scored_apart(viewsets: Viewsets, protocol: Protocol) -> None:
+    """A predictor that is 20 dB better on its input view has that bias, and its means do not show it."""
+    offsets = torch.tensor([0.1, 0.1, 0.1, 0.1, 0.01])
+    oracle = Oracle(viewsets)
+
+    def biased(task: Task) -> Prediction:
+        perfect = oracle(task)
+        return Prediction(perfect.rgb - offsets[:, None, None, None], perfect.alpha)
+
+    scores = evaluate(biased, viewsets, protocol, name="biased")
+    torch.testing.assert_close(scores.at_inputs["psnr"], torch.full((6, 1), 40.0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(scores.per_object["psnr"], torch.full((6,), 20.0), atol=1e-3, rtol=0)
+    assert input_view_bias(scores)["psnr"] == (pytest.approx(20, abs=1e-3), pytest.approx(0, abs=1e-3))
+    assert input_view_bias(scores)["alpha_iou"][0] == 0
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(
+    viewsets: Viewsets, protocol: Protocol, tmp_path: Path
+) -> None:
+    oracle = Oracle(viewsets)
+    met: list[int] = []
+
+    def stopping(task: Task, after: int) -> Prediction:
+        if len(met) >= after:
+            raise KeyboardInterrupt
+        met.extend(oracle.ids(task))
+        perfect = oracle(task)
+        return Prediction(perfect.rgb * 0.7, perfect.alpha)
+
+    def score(after: int, key: str = "weights") -> Scores:
+        return evaluate(
+            lambda task: stopping(task, after),
+            viewsets,
+            protocol,
+            name="stopping",
+            batch_size=2,
+            resume=Progress(tmp_path / "unfinished.jsonl", key),
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        score(after=8)  # two batches, each with its own pictures and with others'
+    with (tmp_path / "unfinished.jsonl").open("a") as file:
+        file.write('\n{"key": "weights", "obj')  # the machine went off in the middle of a line
+    met.clear()
+    resumed = score(after=99)
+    assert sorted(set(met)) == [0, 4, 5]  # 0 is the other object of 5
+    met.clear()
+    whole = score(after=99, key="other weights")
+    assert sorted(set(met)) == list(range(6))
+    for key, values in whole.per_view.items():
+        assert (values == resumed.per_view[key]).all()
+    assert whole.summary() == resumed.summary()
+
+
+def test_an_object_that_changed_is_scored_again(
+    viewsets: Viewsets, protocol: Protocol, tmp_path: Path
+) -> None:
+    resume = Progress(tmp_path / "unfinished.jsonl", "key")
+    evaluate(Oracle(viewsets), viewsets, protocol, name="oracle", resume=resume)
+    images = viewsets.images.copy()
+    images[2, 1, 12:] = 255 - images[2, 1, 12:]
+    changed = replace(viewsets, images=images)
+    met: list[int] = []
+
+    def noting(task: Task) -> Prediction:
+        met.extend(Oracle(changed).ids(task))
+        return Oracle(changed)(task)
+
+    evaluate(noting, changed, protocol, name="oracle", resume=resume, batch_size=1)
+    assert sorted(met) == [1, 2, 2, 3]  # object 1 met object 2's pictures for its input gap
+
+
+def test_cameras_that_look_away_or_are_broken_are_named(viewsets: Viewsets) -> None:
+    viewmats = viewsets.cameras.viewmats.clone()
+    viewmats[1, 2, 2, 3] = -1.3  # the object is behind it
+    viewmats[3, (0, 4), 0, 3] = 5.0  # beside the picture
+    viewmats[4, 1, 0, 0] = torch.nan
+    stray = replace(viewsets, cameras=replace(viewsets.cameras, viewmats=viewmats))
+    assert find_problems(viewsets) == {}
+    assert find_problems(stray) == {
+        "object-1": "the camera of view 2 looks away from the object",
+        "object-3": "the camera of 2 views (0, 4) looks away from the object",
+        "object-4": "NaN or infinity in the camera of view 1",
+    }
+
+
+def test_two_objects_of_one_name_are_refused(viewsets: Viewsets) -> None:
+    twins = replace(viewsets, names=["car", *viewsets.names[1:5], "car"])
+    with pytest.raises(InputError, match="two objects named 'car'"):
+        find_problems(twins)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUMMARY = "score a model on held-out objects, beside baselines"
+SUMMARY = "score a model on held-out objects, beside baselines; compare two reports"
 
 _EXAMPLES = """\
 examples:
   sparsegen eval --data cars_test.pack --objects 50
   sparsegen eval --model runs/cars/weights --data cars_test.pack --gallery cars_gallery.pack -o report
   sparsegen eval --model weights --blind weights_blind --data cars_test.pack --inputs 2
+  sparsegen eval compare report_before report_after
 
-Writes report.md, metrics.json, per_object.csv and objects.png.
+Writes report.html, report.md, metrics.json, per_object.csv, objects.png and a strip of pictures for every
+object. The same command goes on where an interrupted one was.
 """
 
 
@@ -21,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EXAMPLES
     add = parser.add_argument
-    add("--data", type=Path, required=True, help="test set: a packed file or a folder in the SRN layout")
+    add("--data", type=Path, help="test set: a packed file or a folder of posed pictures")
     add("--model", type=Path, help="model folder or the reference's model.pth (default: shipped weights)")
     add("--gallery", type=Path, help="training objects seen by the test cameras, for the two baselines")
     add("--blind", type=Path, metavar="MODEL", help="a model trained with shuffled inputs, tested likewise")
@@ -35,15 +37,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--device", default="auto", help="cpu, cuda or auto (default)")
     add("--lpips-weights", type=Path, metavar="FILE", help="VGG16 weights (default: torch hub's cache)")
+    add("--fid-weights", type=Path, metavar="FILE", help="Inception weights (default: torch hub's cache)")
+    add("--noise-study", action="store_true", help="also ask what the noise does, over 1, 2, 4 and 8 steps")
     add("-o", "--output", type=Path, default=Path("report"), help="folder (default: report)")
+    verbs = parser.add_subparsers(dest="eval_verb", metavar="compare", required=False)
+    compare = verbs.add_parser("compare", help="compare two reports' folders")
+    compare.add_argument("a", type=Path, metavar="A", help="folder of a report")
+    compare.add_argument("b", type=Path, metavar="B", help="folder of another one on the same objects")
+    compare.add_argument(
+        "-o", "--output", type=Path, default=Path("comparison.html"), help="page (default: comparison.html)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
+    (_compare if args.eval_verb == "compare" else _evaluate)(args)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
     from sparsegen.errors import InputError
     from sparsegen.evaluation import report
-    from sparsegen.evaluation.run import Settings
+    from sparsegen.evaluation.contestants import Settings
     from sparsegen.evaluation.run import run as run_evaluation
 
+    if args.data is None:
+        raise InputError("the following arguments are required: --data; see sparsegen eval --help")
     for name in ("steps", "batch_size"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
@@ -51,3 +68,14 @@ def run(args: argparse.Namespace) -> None:
     result = run_evaluation(settings)
     print("\n".join([report.table(result), *result.notes, *report.problems(result)]))
     print(f"wrote {settings.output}")
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from sparsegen.evaluation import comparison
+    from sparsegen.evaluation.document import to_html, to_markdown
+    from sparsegen.formats.files import write_bytes
+
+    document = comparison.document(comparison.load(args.a), comparison.load(args.b))
+    write_bytes(args.output, to_html(document).encode())
+    print(to_markdown(document))
+    print(f"wrote {args.output}")

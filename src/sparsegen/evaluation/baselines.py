@@ -21,12 +21,12 @@ _CHUNK = 16
 
 
 class MeanPicture:
-    """The mean of the gallery's pictures from each target camera, whatever the input."""
+    """The mean of the gallery's pictures from each drawn camera, whatever the input."""
 
     def __init__(self, gallery: Viewsets, protocol: Protocol) -> None:
         self.cameras = _target_cameras(gallery, protocol)
         rgb, alpha = torch.zeros(()), torch.zeros(())
-        for views in _chunks(gallery, protocol.target_views(gallery.cameras.batch_shape[1])):
+        for views in _chunks(gallery, protocol.drawn_views(gallery.cameras.batch_shape[1])):
             rgb = rgb + views.images.sum(dim=0)
             alpha = alpha + _alphas(views).sum(dim=0)
         self.rgb, self.alpha = rgb / len(gallery.names), alpha / len(gallery.names)
@@ -43,7 +43,7 @@ class NearestObject:
     def __init__(self, gallery: Viewsets, protocol: Protocol) -> None:
         self.cameras = _target_cameras(gallery, protocol)
         self.gallery = gallery
-        self.target_views = protocol.target_views(gallery.cameras.batch_shape[1])
+        self.drawn_views = protocol.drawn_views(gallery.cameras.batch_shape[1])
         self.keys = torch.cat([views.images.flatten(1) for views in _chunks(gallery, protocol.input_views)])
 
     def nearest(self, inputs: Views) -> Int[Tensor, "b"]:
@@ -55,7 +55,7 @@ class NearestObject:
     def __call__(self, task: Task) -> Prediction:
         _check_cameras(self.cameras, task.targets)
         ids = self.nearest(task.inputs).tolist()
-        found = views_of(self.gallery, ids, self.target_views)
+        found = views_of(self.gallery, ids, self.drawn_views)
         return Prediction(found.images, _alphas(found))
 
 
@@ -73,7 +73,7 @@ def _alphas(views: Views) -> Float[Tensor, "b v h w"]:
 
 def _target_cameras(gallery: Viewsets, protocol: Protocol) -> Cameras:
     protocol.check(gallery.cameras.batch_shape[1], "the gallery")
-    return gallery.cameras[0][list(protocol.target_views(gallery.cameras.batch_shape[1]))]
+    return gallery.cameras[0][list(protocol.drawn_views(gallery.cameras.batch_shape[1]))]
 
 
 def _check_cameras(gallery: Cameras, targets: Cameras) -> None:

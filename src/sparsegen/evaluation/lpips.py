@@ -6,7 +6,6 @@ only from the published one, so that no other network's number ever stands under
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sparsegen.errors import InputError
+from sparsegen.evaluation.weights import published_weights
 
 # torchvision's VGG16 weights; the eight digits of the name are the start of the file's SHA-256.
 TRUNK_FILE = "vgg16-397923af.pth"
@@ -74,17 +73,7 @@ def lpips_vgg(trunk_file: Path | None = None) -> LpipsVgg:
 
     Raises `InputError` where the file is missing or is another one.
     """
-    path = trunk_file or Path(torch.hub.get_dir()) / "checkpoints" / TRUNK_FILE
-    if not path.is_file():
-        raise InputError(f"LPIPS (VGG) not computed: weights missing, put {TRUNK_FILE} at {path}")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(_TRUNK_SHA256):
-        raise InputError(
-            f"LPIPS (VGG) not computed: {path} is not torchvision's {TRUNK_FILE} "
-            f"(its SHA-256 starts with {digest[:8]}, expected {_TRUNK_SHA256}); put the published file there"
-        )
-    return LpipsVgg(torch.load(path, weights_only=True, map_location="cpu"), heads())
+    return LpipsVgg(published_weights("LPIPS (VGG)", TRUNK_FILE, _TRUNK_SHA256, trunk_file), heads())
 
 
 def heads() -> dict[str, Tensor]:

@@ -11,7 +11,9 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
+from sparsegen.cameras import Cameras
 from sparsegen.gaussians import DEAD_OPACITY, Gaussians
 
 SSIM_WINDOW = 11
@@ -90,6 +92,13 @@ def gradient_energy_ratio(
 def dead_share(gaussians: Gaussians) -> Float[Tensor, "*batch"]:
     """Share of an object's Gaussians that hardly show: opacity below `DEAD_OPACITY`."""
     return (gaussians.opacities < DEAD_OPACITY).float().mean(dim=-1)
+
+
+def view_angles(cameras: Cameras, inputs: Cameras) -> Float[Tensor, "*batch v"]:
+    """Angle in degrees at the world's origin between each of V cameras and the nearest input camera."""
+    directions = F.normalize(cameras.centers.double(), dim=-1)
+    nearest = (directions @ F.normalize(inputs.centers.double(), dim=-1).mT).amax(dim=-1)
+    return torch.rad2deg(nearest.clamp(-1, 1).acos()).float()
 
 
 def _decibels(squared_error: Tensor) -> Tensor:

@@ -39,6 +39,10 @@ class Protocol:
         """The judged views of objects that have `view_count` views."""
         return tuple(view for view in range(view_count) if view not in self.input_views)
 
+    def drawn_views(self, view_count: int) -> tuple[int, ...]:
+        """The views that a predictor draws: the judged ones, then the input views, for the bias to them."""
+        return self.target_views(view_count) + self.input_views
+
     def check(self, view_count: int, source: str) -> None:
         """Raise `InputError` if objects with `view_count` views cannot be tested so."""
         needed = max(self.input_views + self.placeholder_views) + 1

@@ -7,11 +7,24 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sparsegen.evaluation import bias
+from sparsegen.evaluation.document import (
+    Block,
+    Bullets,
+    Document,
+    Plot,
+    Section,
+    Table,
+    Text,
+    to_html,
+    to_markdown,
+)
+from sparsegen.evaluation.plots import histogram
 from sparsegen.evaluation.scores import Scores
 from sparsegen.formats.files import atomic_path
 from sparsegen.tables import markdown_table
@@ -36,19 +49,38 @@ COLUMNS = {
     "alpha_iou": Column("alpha IoU ↑", 4, "intersection over union of alpha above 1/2"),
     "gradient_energy": Column("edges → 1", 3, "mean gradient magnitude over the truth's; below 1 is blurred"),
     "dead_share": Column("dead ↓", 3, "share of Gaussians with opacity under 0.02"),
+    "used_share": Column(
+        "used ↑", 3, "share of Gaussians whose removal moves a channel of any pixel by more than 1/255"
+    ),
+    "query_spread": Column(
+        "query spread", 3, "how far a query's Gaussians lie apart, over the same for Gaussians drawn by lot"
+    ),
     "input_gap": Column(
         "input gap ↑", 2, "PSNR (dB) with the right input picture minus with another object's"
     ),
 }
 
 
+# Those of a section of their own.
+_UTILIZATION = ("dead_share", "used_share", "query_spread")
+
+
 @dataclass(frozen=True)
 class Report:
-    """Predictors' scores on one test set. `facts` are printed above the table, `notes` below it."""
+    """Predictors' scores on one test set. `facts` are printed above the table, `notes` below it.
+
+    `extras` are sections of their own, `pictures` those for the page, and `strips` the files of objects'
+    pictures within the report's folder; `measured` is more plain data for `metrics.json`.
+    """
 
     scores: Sequence[Scores]
     facts: dict[str, str]
     notes: Sequence[str] = ()
+    extras: Sequence[Section] = ()
+    pictures: Sequence[Block] = ()
+    utilization_pictures: Sequence[Block] = ()
+    strips: dict[str, str] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
@@ -58,12 +90,8 @@ class Report:
 
 def table(report: Report) -> str:
     """One line for each predictor, in Markdown."""
-    rows = []
-    for scores in report.scores:
-        summary = scores.summary()
-        cells = [f"{summary[k][0]:z.{COLUMNS[k].digits}f}" if k in summary else "" for k in report.columns]
-        rows.append([scores.name, *cells])
-    return markdown_table(["", *(COLUMNS[key].title for key in report.columns)], rows)
+    scores = _score_table(report)
+    return markdown_table(scores.header, scores.rows)
 
 
 def problems(report: Report) -> list[str]:
@@ -77,19 +105,61 @@ def problems(report: Report) -> list[str]:
     return lines
 
 
-def markdown(report: Report) -> str:
-    """The whole report as text."""
-    parts = [
-        "# Evaluation",
-        "\n".join(f"- {key}: {value}" for key, value in report.facts.items()),
-        table(report),
+def document(report: Report) -> Document:
+    """Everything that is to be read."""
+    shown = [key for key in report.columns if key not in _UTILIZATION or key == "dead_share"]
+    first = [
+        Bullets([f"{key}: {value}" for key, value in report.facts.items()]),
+        _score_table(report),
+        Bullets([f"{COLUMNS[key].title}: {COLUMNS[key].definition}" for key in shown]),
     ]
-    parts.append("\n".join(f"- {COLUMNS[key].title}: {COLUMNS[key].definition}" for key in report.columns))
     if report.notes:
-        parts.append("\n".join(f"- {note}" for note in report.notes))
+        first.append(Bullets(report.notes))
     if lines := problems(report):
-        parts.append("```\n" + "\n".join(lines) + "\n```")
-    return "\n\n".join(parts) + "\n"
+        first += [Text("Not in the means:"), Bullets([line.strip() for line in lines])]
+    sections = [Section("", first)]
+    if report.pictures:
+        sections.append(Section("Objects", report.pictures))
+    titles = {key: (column.title, column.digits) for key, column in COLUMNS.items()}
+    found = [bias.section(report.scores, titles), _utilization(report), *report.extras]
+    return Document("Evaluation", [*sections, *(section for section in found if section)])
+
+
+def _score_table(report: Report) -> Table:
+    keys = [key for key in report.columns if key not in _UTILIZATION or key == "dead_share"]
+    return Table(["", *(COLUMNS[key].title for key in keys)], _rows(report.scores, keys), bold=[0])
+
+
+def _rows(scores: Sequence[Scores], keys: Sequence[str]) -> list[list[str]]:
+    rows = []
+    for one in scores:
+        summary = one.summary()
+        cells = [f"{summary[k][0]:z.{COLUMNS[k].digits}f}" if k in summary else "" for k in keys]
+        rows.append([one.name, *cells])
+    return rows
+
+
+def _utilization(report: Report) -> Section | None:
+    """What the Gaussians are used for (paper, figures 7 and 8)."""
+    with_gaussians = [s for s in report.scores if s.opacities is not None]
+    keys = [key for key in _UTILIZATION if key in report.columns]
+    if not with_gaussians:
+        return None
+    header = ["", *(COLUMNS[key].title for key in keys)]
+    blocks = [
+        Table(header, _rows(with_gaussians, keys)),
+        Bullets([f"{COLUMNS[key].title}: {COLUMNS[key].definition}" for key in keys]),
+    ]
+    counts = with_gaussians[0].opacities
+    assert counts is not None
+    shares = counts[with_gaussians[0].scored].sum(dim=0)
+    shares = (shares / shares.sum()).tolist()
+    edges = [n / len(shares) for n in range(len(shares) + 1)]
+    plot = Plot(
+        histogram(edges, shares, "opacity", "share of Gaussians"),
+        f"Opacities of the Gaussians of {with_gaussians[0].name}, all scored objects.",
+    )
+    return Section("Utilization", [*blocks, plot, *report.utilization_pictures])
 
 
 def as_dict(report: Report) -> dict[str, Any]:
@@ -106,6 +176,9 @@ def as_dict(report: Report) -> dict[str, Any]:
                 "target_views": scores.target_views,
                 "objects": len(scores.objects),
                 "problems": scores.problems,
+                "input_view_bias": {
+                    key: _number(value) for key, (value, _) in bias.input_view_bias(scores).items()
+                },
                 "metrics": {
                     key: {"mean": _number(mean), "standard_error": _number(error)}
                     for key, (mean, error) in scores.summary().items()
@@ -114,6 +187,8 @@ def as_dict(report: Report) -> dict[str, Any]:
             for scores in report.scores
         ],
         "notes": list(report.notes),
+        "strips": report.strips,
+        **report.measured,
     }
 
 
@@ -134,9 +209,11 @@ def per_object_csv(report: Report) -> str:
 
 
 def write(report: Report, folder: Path) -> None:
-    """`report.md`, `metrics.json` and `per_object.csv` in `folder`, each whole or not at all."""
+    """`report.html`, `report.md`, `metrics.json` and `per_object.csv` in `folder`, whole or not at all."""
+    text = document(report)
     files = {
-        "report.md": markdown(report),
+        "report.md": to_markdown(text),
+        "report.html": to_html(text),
         "metrics.json": json.dumps(as_dict(report), indent=2, allow_nan=False) + "\n",
         "per_object.csv": per_object_csv(report),
     }

@@ -1,22 +1,25 @@
-"""A contact sheet of predicted objects beside the truth."""
+"""Predicted objects beside the truth, as pictures: a strip for each object, and a sheet of strips."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional as F
 
-from sparsegen.data.packed import Viewsets
-from sparsegen.evaluation.predictors import Predictor
+from sparsegen.evaluation.predictors import Prediction
 from sparsegen.evaluation.protocols import Protocol
-from sparsegen.evaluation.tasks import make_task, views_of
-from sparsegen.formats.images import contact_sheet
+from sparsegen.formats.images import contact_sheet, load_image, to_pil
+from sparsegen.views import Views
 
 OBJECTS, NOVEL_VIEWS = 10, 4
 _FRAME = 0.8  # gray level of the line around what belongs together
+_GAP = 4  # pixels between what does not
 
 
 def spread(ids: Sequence[int], count: int = OBJECTS) -> list[int]:
@@ -25,29 +28,32 @@ def spread(ids: Sequence[int], count: int = OBJECTS) -> list[int]:
     return [ids[int(place)] for place in places]
 
 
-@torch.inference_mode()
-def write(
-    predictor: Predictor,
-    viewsets: Viewsets,
-    protocol: Protocol,
-    ids: Sequence[int],
-    seed: int,
-    path: Path,
-) -> None:
-    """Write a row for each object: its input pictures, then novel views, generated beside the true ones."""
-    targets = protocol.target_views(viewsets.cameras.batch_shape[1])
-    shown = spread(range(len(targets)), NOVEL_VIEWS)
-    views = [targets[place] for place in shown]
-    rows = []
-    for i in ids:
-        task = make_task(viewsets, protocol, [i], [i], seed)
-        predicted = predictor(task).rgb[0, shown].clamp(0, 1)
-        truth = views_of(viewsets, [i], views).images[0]
-        # One picture for a pair, so that the eye sees what belongs together.
-        pictures = [*task.inputs.images[0], *torch.cat([predicted, truth], dim=-1)]
-        rows.append([F.pad(picture, (1, 1, 1, 1), value=_FRAME) for picture in pictures])
-    columns = [
-        *(f"input, view {view}" for view in protocol.input_views),
-        *(f"view {view}: generated, true" for view in views),
-    ]
-    contact_sheet(rows, path, columns)
+def strip(prediction: Prediction, truth: Views, inputs: int) -> Float[Tensor, "3 h w"]:
+    """One object's `inputs` true input pictures, which come last, then novel views, drawn beside true."""
+    shown = spread(range(truth.view_count - inputs), NOVEL_VIEWS)
+    pairs = torch.cat([prediction.rgb[0, shown].clamp(0, 1), truth.images[0, shown]], dim=-1)
+    framed = [F.pad(p, (1, 1, 1, 1), value=_FRAME) for p in (*truth.images[0, -inputs:], *pairs)]
+    return torch.cat([F.pad(picture, (0, _GAP), value=1.0) for picture in framed], dim=-1)
+
+
+def png(picture: Float[Tensor, "3 h w"]) -> bytes:
+    """The bytes of a PNG file."""
+    buffer = io.BytesIO()
+    to_pil(picture).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def write(strips: Iterable[Path], protocol: Protocol, view_count: int, path: Path) -> None:
+    """Write a sheet with a row for each strip."""
+    pictures = [load_image(file)[:3] for file in strips]
+    contact_sheet([[picture] for picture in pictures], path, [caption(protocol, view_count)])
+
+
+def caption(protocol: Protocol, view_count: int) -> str:
+    """What a strip shows, from left to right."""
+    views = spread(protocol.target_views(view_count), NOVEL_VIEWS)
+    inputs = "view" if len(protocol.input_views) == 1 else "views"
+    return (
+        f"input, {inputs} {', '.join(map(str, protocol.input_views))}; then generated beside true: views "
+        f"{', '.join(map(str, views))}"
+    )

@@ -18,6 +18,7 @@ from sparsegen.views import Views
 class Task:
     """B objects as a predictor meets them; the truth is not in it.
 
+    `targets` are the cameras to draw: those of the judged views, then those of the input views.
     `placeholders` are the cameras that a generative model is to fill with noise, or None for its own choice;
     `seeds` has one number for each object, so that its noise is the same whatever batch it is in.
     """
@@ -38,7 +39,7 @@ def make_task(
     return Task(
         inputs=Views(given.images, cameras[:, list(protocol.input_views)], given.alphas),
         placeholders=cameras[:, placeholders] if placeholders else None,
-        targets=cameras[:, list(protocol.target_views(cameras.batch_shape[1]))],
+        targets=cameras[:, list(protocol.drawn_views(cameras.batch_shape[1]))],
         seeds=tuple(object_seed(viewsets.names[i], seed) for i in ids),
     )
 

@@ -1,0 +1,91 @@
+"""Who takes part in an evaluation: the model, and comparators that the settings name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from sparsegen.data.loading import load_viewsets
+from sparsegen.evaluation.baselines import MeanPicture, NearestObject
+from sparsegen.evaluation.predictors import Generated, Predictor
+from sparsegen.evaluation.protocols import Protocol
+from sparsegen.generation import Pipeline
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is evaluated on what. Paths of data are packed files or folders in the SRN layout.
+
+    `model` None takes the weights in the package. `gallery` is a set of training objects seen by the test
+    set's cameras, for the baselines; `blind` a model trained with shuffled inputs.
+    """
+
+    data: Path
+    output: Path
+    model: Path | None = None
+    gallery: Path | None = None
+    blind: Path | None = None
+    shuffled_inputs: bool = False
+    inputs: int = 1
+    objects: int | None = None
+    steps: int = 1
+    seed: int = 0
+    batch_size: int = 8
+    device: str = "auto"
+    lpips_weights: Path | None = None
+    fid_weights: Path | None = None
+    noise_study: bool = False
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A line of the table."""
+
+    name: str
+    predictor: Predictor
+    shuffled_inputs: bool = False
+
+
+def model_name(settings: Settings) -> str:
+    name = "shipped weights" if settings.model is None else settings.model.name
+    return f"{name}, shuffled inputs" if settings.shuffled_inputs else name
+
+
+def comparators(settings: Settings, protocol: Protocol) -> list[Contestant]:
+    """What the model is compared with."""
+    found = []
+    if settings.blind is not None:
+        blind = Generated(Pipeline.from_pretrained(settings.blind, settings.device), settings.steps)
+        found.append(Contestant("input-blind model, shuffled inputs", blind, shuffled_inputs=True))
+    if settings.gallery is not None:
+        gallery = load_viewsets(settings.gallery)
+        count = len(gallery.names)
+        found.append(Contestant(f"nearest of {count} training objects", NearestObject(gallery, protocol)))
+        found.append(Contestant(f"mean of {count} training objects", MeanPicture(gallery, protocol)))
+    return found
+
+
+def fingerprint(
+    contestant: Contestant, settings: Settings, protocol: Protocol, metrics: Iterable[str]
+) -> str:
+    """Tells apart everything but the test objects that a contestant's scores depend on."""
+    digest = hashlib.blake2b(digest_size=12)
+    facts: list[object] = [version("sparsegen"), contestant.name, contestant.shuffled_inputs]
+    facts += [settings.seed, protocol, sorted(metrics)]
+    if isinstance(contestant.predictor, Generated):
+        model = contestant.predictor.pipeline.model
+        facts += [model.config, settings.steps]
+        for name, tensor in model.state_dict().items():
+            digest.update(name.encode())
+            values = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(values.view(torch.uint8).numpy().tobytes())
+    elif settings.gallery is not None:
+        path = settings.gallery.resolve()
+        facts += [path, path.stat().st_size, path.stat().st_mtime_ns]
+    digest.update(repr(facts).encode())
+    return digest.hexdigest()

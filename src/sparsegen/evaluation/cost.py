@@ -1,0 +1,83 @@
+"""What one object costs: primitives, bytes as stored, and time from pictures to Gaussians."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sparsegen.benchmarking.timing import interleaved
+from sparsegen.data.packed import Viewsets
+from sparsegen.evaluation.document import Bullets, Section, Table
+from sparsegen.evaluation.predictors import Generated
+from sparsegen.evaluation.protocols import Protocol
+from sparsegen.evaluation.tasks import make_task
+from sparsegen.formats.gaussian_files import save_gaussians
+from sparsegen.gaussians import Gaussians
+
+REPEATS, WARMUP = 9, 2
+# Objects whose files are measured: only SPZ, which is compressed, differs between them.
+OBJECTS = 5
+# means, quats, scales, opacity and color
+_FLOATS = 3 + 4 + 3 + 1 + 3
+_KILOBYTE = 1024
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Sizes in KB of 1024 bytes, medians over objects; seconds of a single object, median of repeats."""
+
+    primitives: int
+    float32_kb: float
+    ply_kb: float
+    spz_kb: float
+    seconds: float
+    device: str
+
+
+def measure(
+    predictor: Generated, viewsets: Viewsets, protocol: Protocol, ids: Sequence[int], seed: int
+) -> Cost:
+    """Cost of the objects `ids`, of which the first is timed and the first few are stored."""
+    tasks = [make_task(viewsets, protocol, [i], [i], seed) for i in ids[:OBJECTS]]
+    objects = [predictor.generate(task)[0] for task in tasks]
+    timing = interleaved({"generate": lambda: predictor.generate(tasks[0])}, REPEATS, WARMUP)["generate"]
+    count = objects[0].count
+    return Cost(
+        primitives=count,
+        float32_kb=count * _FLOATS * 4 / _KILOBYTE,
+        ply_kb=statistics.median(_stored(gaussians, ".ply") for gaussians in objects),
+        spz_kb=statistics.median(_stored(gaussians, ".spz") for gaussians in objects),
+        seconds=timing.median,
+        device=predictor.pipeline.device.type,
+    )
+
+
+def section(name: str, cost: Cost) -> Section:
+    """The paper's columns of tables 1, 2, 4 and 8 beside quality."""
+    header = ["", "primitives", "float32, KB", "PLY, KB", "SPZ, KB", f"milliseconds ({cost.device})"]
+    sizes = (f"{kb:.1f}" for kb in (cost.float32_kb, cost.ply_kb, cost.spz_kb))
+    row = [name, f"{cost.primitives}", *sizes, f"{1000 * cost.seconds:.0f}"]
+    return Section(
+        "Size and time",
+        [
+            Table(header, [row]),
+            Bullets(
+                [
+                    f"KB: 1024 bytes; float32: {_FLOATS} numbers a Gaussian; "
+                    f"files: medians over at most {OBJECTS} objects",
+                    "milliseconds: one object alone, from its pictures to its Gaussians; "
+                    f"median of {REPEATS} runs after {WARMUP} to warm up",
+                ]
+            ),
+        ],
+    )
+
+
+def _stored(gaussians: Gaussians, suffix: str) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"object{suffix}"
+        save_gaussians(path, gaussians)
+        return path.stat().st_size / _KILOBYTE
