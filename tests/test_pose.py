@@ -25,8 +25,10 @@ def test_the_examples_cameras_are_found(pipeline, name):
     best, *others = estimate_camera(pipeline, read_photo(EXAMPLES / name))
     assert best.azimuth == pytest.approx(-36, abs=6)
     assert best.elevation == pytest.approx(26, abs=6)
+    assert best.chance is not None
     assert best.chance > 0.9
     for other in others:
+        assert other.chance is not None
         assert other.chance < best.chance
         assert 40 <= abs(other.azimuth - best.azimuth) <= 320
 

@@ -250,6 +250,15 @@ def spiral(
     return on_sphere(azimuth, elevation, radius, size, focal)
 
 
+def fibonacci_sphere(
+    count: int, radius: float = RADIUS, size: int = 128, focal: float | None = None
+) -> Cameras:
+    """`count` cameras evenly over the whole sphere, from top to bottom, on a Fibonacci lattice."""
+    number = torch.arange(count) + 0.5
+    golden = math.pi * (3 - math.sqrt(5))
+    return on_sphere(number * golden, torch.asin(1 - 2 * number / count), radius, size, focal)
+
+
 def stack(cameras: Sequence[Cameras], dim: int = 0) -> Cameras:
     """Stack cameras of one picture size along a new batch dimension `dim` (counted from the front)."""
     return _join(torch.stack, cameras, dim)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from numpy import ndarray
 from torch import Tensor
 
 from sparsegen.cameras import RADIUS, Cameras, orbit
+from sparsegen.formats.animation import save_animation
 from sparsegen.gaussians import DEAD_OPACITY, Gaussians
 from sparsegen.splatting import Rendering, render
 
@@ -30,11 +34,29 @@ def orbit_around(
     The extent is that of the visible Gaussians without the outermost hundredth on each side. Objects
     inside this project's cube keep the distance and the centre that they were trained with.
     """
-    center, radius = framing(gaussians)
-    cameras = orbit(count, elevation, radius, size, azimuth=azimuth)
+    return fit_cameras(gaussians, orbit(count, elevation, RADIUS, size, azimuth=azimuth))
+
+
+def fit_cameras(gaussians: Gaussians, cameras: Cameras) -> Cameras:
+    """Cameras (V,) around an object of this project, moved to see an object of any size and place alike."""
+    center, factor = framing(gaussians)
     viewmats = cameras.viewmats.clone()
-    viewmats[:, :3, 3] -= (viewmats[:, :3, :3] @ center[:, None])[..., 0]
+    viewmats[:, :3, 3] = factor * viewmats[:, :3, 3] - (viewmats[:, :3, :3] @ center[:, None])[..., 0]
     return replace(cameras, viewmats=viewmats)
+
+
+def save_turntable(
+    path: str | Path,
+    gaussians: Gaussians,
+    frames: int = 120,
+    size: int = 256,
+    elevation: float = ELEVATION,
+    background: float = 1.0,
+    fps: float = 30,
+) -> None:
+    """Write one turn around an object as `.mp4`, `.gif` or `.webp`, by the suffix. Raises `InputError`."""
+    cameras = orbit_around(gaussians, frames, size, elevation)
+    save_animation(path, (frame.rgb for frame in render_frames(gaussians, cameras, background)), fps)
 
 
 def render_frames(
@@ -49,11 +71,21 @@ def render_frames(
                 yield Rendering(rgb, alpha)
 
 
+def render_rgba(gaussians: Gaussians, cameras: Cameras) -> UInt8[ndarray, "v h w 4"]:
+    """Pictures with straight alpha from cameras (V,), white where nothing is."""
+    pictures = []
+    for frame in render_frames(gaussians, cameras, background=None):
+        straight = torch.where(frame.alpha > 0, frame.rgb / frame.alpha.clamp_min(1e-6), 1.0)
+        rgba = torch.cat([straight.clamp(0, 1), frame.alpha[None]])
+        pictures.append((rgba * 255).round().byte().permute(1, 2, 0).numpy())
+    return np.stack(pictures)
+
+
 def framing(gaussians: Gaussians) -> tuple[Float[Tensor, "3"], float]:
-    """The point to look at and the distance to look from, in world units; `orbit_around` says how."""
+    """The centre of an object, and how many times larger it is than this project's."""
     means = gaussians.means.detach().float().cpu()
     visible = means[gaussians.opacities.cpu() > DEAD_OPACITY]
     if not len(visible) or visible.abs().max() <= _HOME:
-        return torch.zeros(3), RADIUS
+        return torch.zeros(3), 1.0
     low, high = visible.sort(dim=0).values[[len(visible) // 100, -1 - len(visible) // 100]]
-    return (low + high) / 2, RADIUS * max(float((high - low).norm()), 1e-6)
+    return (low + high) / 2, max(float((high - low).norm()), 1e-6)

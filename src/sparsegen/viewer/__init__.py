@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from sparsegen.cameras import RADIUS
 from sparsegen.gaussians import Gaussians
 from sparsegen.splatting.reference import rotation_matrices
 from sparsegen.turntable import framing
@@ -38,8 +39,8 @@ def scene_bytes(gaussians: Gaussians) -> bytes:
 
 def scene_frame(gaussians: Gaussians) -> dict[str, list[float] | float]:
     """The point that the camera turns around, and how far away it starts, in world units."""
-    center, radius = framing(gaussians)
-    return {"target": center.tolist(), "radius": radius}
+    center, size = framing(gaussians)
+    return {"target": center.tolist(), "radius": RADIUS * size}
 
 
 def viewer_html(gaussians: Gaussians, title: str) -> str:

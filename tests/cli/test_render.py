@@ -1,0 +1,75 @@
+"""`sparsegen render`: moving pictures, and folders of views that are what their cameras see."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageSequence
+
+from gaussian_samples import recorded
+from sparsegen.cli.main import main
+from sparsegen.data.layouts.transforms_json import read_transforms_object
+from sparsegen.formats.gaussian_files import load_gaussians, save_gaussians
+from sparsegen.turntable import orbit_around, render_rgba
+
+
+@pytest.fixture
+def ply(tmp_path):
+    save_gaussians(tmp_path / "object.ply", recorded())
+    return tmp_path / "object.ply"
+
+
+def run(*words) -> int | None:
+    return main(["render", *map(str, words)])
+
+
+@pytest.mark.parametrize("path", ["orbit", "spiral", "sphere"])
+def test_the_cameras_of_a_folder_see_its_pictures(tmp_path, ply, path):
+    assert not run(ply, "--views", 5, "--path", path, "--size", 24, "-o", tmp_path / "views")
+    viewset = read_transforms_object(tmp_path / "views")
+    assert viewset.has_alpha
+    assert viewset.images.shape == (5, 24, 24, 4)
+    again = render_rgba(load_gaussians(ply), viewset.cameras)
+    # The matrices went through their inverse: a level of 255 may fall to the other side.
+    np.testing.assert_allclose(again[..., 3].astype(int), viewset.images[..., 3].astype(int), atol=1)
+    solid = viewset.images[..., 3] > 16
+    assert solid.any(axis=(1, 2)).all()
+    np.testing.assert_allclose(again[solid].astype(int), viewset.images[solid].astype(int), atol=2)
+
+
+def test_an_orbit_starts_at_its_azimuth_and_names_its_folder(tmp_path, ply, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not run(ply, "--views", 4, "--size", 16, "--azimuth", 90, "--elevation", 0)
+    cameras = read_transforms_object(tmp_path / "object_views").cameras
+    expected = orbit_around(load_gaussians(ply), 4, 16, 0.0, torch.pi / 2)
+    torch.testing.assert_close(cameras.viewmats, expected.viewmats, atol=1e-5, rtol=0)
+    torch.testing.assert_close(cameras.Ks, expected.Ks)
+    position = cameras.centers[0] / cameras.centers[0].norm()
+    torch.testing.assert_close(position, torch.tensor([0.0, 1.0, 0.0]), atol=0.2, rtol=0)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_turntables_that_pages_show(tmp_path, ply, suffix):
+    output = tmp_path / f"turn{suffix}"
+    assert not run(ply, "-o", output, "--size", 32, "--frames", 6, "--fps", 12)
+    with Image.open(output) as image:
+        assert image.size == (32, 32)
+        assert sum(1 for _ in ImageSequence.Iterator(image)) == 6
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--views", "0"], "--views: expected at least 1"),
+        (["--views", "3", "-o", "turn.gif"], "turn.gif: --views writes a folder"),
+        (["--fps", "0"], "--fps: expected more than 0"),
+        (["--fps", "100", "-o", "turn.gif"], "turn.gif: GIF shows at most 50"),
+        (["-o", "turn.avi"], "turn.avi: cannot write .avi; give .mp4, .gif, .webp, .png or a folder"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, ply, capsys, monkeypatch, argv, words):
+    monkeypatch.chdir(tmp_path)
+    assert run(ply, "--size", 16, "--frames", 3, *argv) == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert message.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["object.ply"]
