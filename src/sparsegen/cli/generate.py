@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--mask", type=Path, metavar="FILE", help="picture, white where the object is (for one picture)")
     add("--samples", type=int, default=1, metavar="N", help="objects for each input (default: 1)")
     add("--steps", type=int, default=1, metavar="N", help="steps of the flow (default: 1)")
+    add("--queries", type=int, metavar="N", help="anchor queries used: fewer, fewer Gaussians (default: all)")
     add("--refine", type=int, default=0, metavar="N", help="gradient steps against the pictures (default: 0)")
     add("--seed", type=int, default=0, help="seed of the noise (default: 0)")
     add("--cameras", type=Path, metavar="JSON", help="transforms.json: the pictures show one object")
@@ -171,7 +172,9 @@ def _generate(
 
     photos, views = _read(args, pipeline, group, clock)
     with clock("gaussians"):
-        objects = pipeline(views, steps=args.steps, seed=args.seed, samples=args.samples)
+        objects = pipeline(
+            views, steps=args.steps, seed=args.seed, samples=args.samples, queries=args.queries
+        )
     if views is not None and args.refine:
         with clock("refinement"):
             objects = [_refine(args, gaussians, views) for gaussians in objects]
@@ -232,10 +235,16 @@ def _camera(
         azimuth = photos.AZIMUTH if azimuth is None else azimuth
         return azimuth, photos.ELEVATION if elevation is None else elevation
     best, *others = estimate_camera(pipeline, photo.rgba)
-    alternatives = ", ".join(f"{other.azimuth:g}" for other in others[:2])
+    sure = "" if best.chance is None else f" ({best.chance:.0%} sure)"
+    rivals = [other for other in others[:2] if other.chance is None or other.chance >= 0.01]
+    otherwise = "; else from azimuth " if rivals else ""
+    otherwise += ", ".join(
+        f"{rival.azimuth:.0f}" + ("" if rival.chance is None else f" ({rival.chance:.0%})")
+        for rival in rivals
+    )
     print(
-        f"{source.picture}: taken from azimuth {best.azimuth:g}, elevation {best.elevation:g}, it seems "
-        f"(else azimuth {alternatives}); --azimuth and --elevation override"
+        f"{source.picture}: taken from azimuth {best.azimuth:.0f}, elevation {best.elevation:.0f}, it "
+        f"seems{sure}{otherwise}; --azimuth and --elevation override"
     )
     return best.azimuth, best.elevation
 
