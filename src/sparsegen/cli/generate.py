@@ -232,9 +232,9 @@ def _camera(
         azimuth = photos.AZIMUTH if azimuth is None else azimuth
         return azimuth, photos.ELEVATION if elevation is None else elevation
     best, *others = estimate_camera(pipeline, photo.rgba)
-    alternatives = ", ".join(f"{other.azimuth:g}" for other in others[:2])
+    alternatives = ", ".join(f"{other.azimuth:.0f}" for other in others[:2])
     print(
-        f"{source.picture}: taken from azimuth {best.azimuth:g}, elevation {best.elevation:g}, it seems "
+        f"{source.picture}: taken from azimuth {best.azimuth:.0f}, elevation {best.elevation:.0f}, it seems "
         f"(else azimuth {alternatives}); --azimuth and --elevation override"
     )
     return best.azimuth, best.elevation
