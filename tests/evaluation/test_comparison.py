@@ -61,6 +61,15 @@ def test_a_planted_gain_is_sure_and_noise_is_not(tmp_path: Path, psnr: Tensor) -
     assert not none.sure
 
 
+def test_two_objects_prove_nothing(tmp_path: Path, psnr: Tensor) -> None:
+    a = comparison.load(_write(tmp_path / "a", psnr[:2]))
+    b = comparison.load(_write(tmp_path / "b", psnr[:2] + 1))
+    (found,) = comparison.compare(a, b)
+    assert found.low > 0
+    assert not found.sure
+    assert "too few" in comparison.difference_table([found]).rows[0]
+
+
 def test_the_command_names_the_objects_that_changed_most(
     tmp_path: Path, psnr: Tensor, capsys: pytest.CaptureFixture[str]
 ) -> None:

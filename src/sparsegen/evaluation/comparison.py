@@ -20,6 +20,8 @@ from sparsegen.formats.files import check_readable
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
+# Resampling fewer objects than this gives intervals that are too narrow to say anything.
+FEWEST = 10
 # Objects shown on each side: those that lost most and those that won most.
 SHOWN = 5
 
@@ -50,8 +52,8 @@ class Difference:
 
     @property
     def sure(self) -> bool:
-        """Whether zero lies outside of the interval."""
-        return self.low > 0 or self.high < 0
+        """Whether zero lies outside of an interval over enough objects."""
+        return self.count >= FEWEST and (self.low > 0 or self.high < 0)
 
 
 def load(folder: Path) -> StoredReport:
@@ -133,9 +135,8 @@ def difference_table(differences: Sequence[Difference]) -> Table:
         digits = COLUMNS[one.metric].digits
         numbers = [f"{one.a:z.{digits}f}", f"{one.b:z.{digits}f}", f"{one.mean:+z.{digits}f}"]
         interval = f"{one.low:+z.{digits}f} to {one.high:+z.{digits}f}" if math.isfinite(one.low) else ""
-        rows.append(
-            [COLUMNS[one.metric].title, *numbers, interval, "yes" if one.sure else "no", str(one.count)]
-        )
+        differs = "too few" if one.count < FEWEST else "yes" if one.sure else "no"
+        rows.append([COLUMNS[one.metric].title, *numbers, interval, differs, str(one.count)])
     header = ["", "A", "B", "B − A", f"{CONFIDENCE:.0%} interval", "differs", "objects"]
     bold = [n for n, one in enumerate(differences) if one.sure]
     return Table(header, rows, bold=bold)
