@@ -33,7 +33,7 @@ def test_the_papers_recipe_is_the_preset():
     assert (loss.image, loss.perceptual, loss.ssim, loss.alpha) == (4.0, 0.1, 0.1, 0.1)
     assert (loss.offset, loss.offset_limit, loss.gradient, loss.scale) == (0.05, 0.1, 0.0, 0.0)
     assert (loss.intermediate, loss.intermediate_views) == (1.0, config.sampling.views)
-    assert (config.optimizer.lr, config.batch_size, config.optimizer.betas) == (2e-5, 16, (0.9, 0.99))
+    assert (config.optimizer.lr, config.batch_size, *config.optimizer.betas) == (2e-5, 16, 0.9, 0.99)
     assert config.sampling.clean_probabilities[0] == 0.2  # "hard" batches
 
 
