@@ -29,12 +29,13 @@ runs_kernels = pytest.mark.skipif(
 FIELDS = ("means", "quats", "scales", "opacities", "colors")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
 @pytest.mark.skipif(INTERPRETED or DEVICE == "cuda", reason="this is the process that it starts")
 def test_in_the_interpreter() -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", __file__], env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "pytest", __file__], env=environment, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stdout
     assert " passed" in result.stdout
