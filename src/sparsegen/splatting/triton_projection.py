@@ -241,7 +241,7 @@ def project_backward(
     store_vector(g_means, i, g_point, inside)
     store_vector(g_colors, i, g_color, inside)
     opacity = tl.load(opacities + i, inside, 1.0)
-    tl.store(g_opacities + i, tl.where(g_sigma != 0, -g_sigma / opacity, 0.0), inside)
+    tl.store(g_opacities + i, -g_sigma / tl.where(g_sigma != 0, opacity, 1.0), inside)
     store_vector(g_scales, i, (dot(g_m0, axis_0), dot(g_m1, axis_1), dot(g_m2, axis_2)), inside)
     # m_j = s_j axis_j
     g0, g1, g2 = scaled(g_m0, size[0]), scaled(g_m1, size[1]), scaled(g_m2, size[2])
