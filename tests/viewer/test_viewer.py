@@ -24,8 +24,8 @@ def psnr(first, second):
 
 
 def camera(azimuth, elevation):
-    angles = (torch.tensor(math.radians(a)) for a in (azimuth, elevation))
-    return on_sphere(*angles, size=SIZE)[None]
+    azimuth, elevation = (torch.tensor(math.radians(a)) for a in (azimuth, elevation))
+    return on_sphere(azimuth, elevation, size=SIZE)[None]
 
 
 def turned_to(page, azimuth, elevation):
