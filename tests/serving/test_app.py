@@ -3,6 +3,7 @@
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -290,3 +291,15 @@ def test_an_object_of_which_nothing_is_left(serve, tmp_path):
     assert client.post(f"{path}/file?kind=ply", json=edits).status_code == 422
     assert client.post(f"{path}/file?kind=html", json=edits).status_code == 422
     assert torch.isfinite(torch.from_numpy(rows(client.post(f"{path}/scene", json={})).copy())).all()
+
+
+def test_objects_of_senseless_size_are_refused_in_words(serve, tmp_path):
+    client = serve()
+    save_ply(tmp_path / "far.ply", replace(row(), means=row().means + 3e38))
+    far = client.post("/api/files", files={"file": (tmp_path / "far.ply").read_bytes()})
+    assert (far.status_code, "units away" in far.text) == (422, True)
+    job = opened(client, row(), tmp_path)
+    edits = {"edits": [{"kind": "scale", "queries": [0], "factor": 100}] * 40}
+    answer = client.post(f"/api/jobs/{job['id']}/samples/0/file?kind=spz", json=edits)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("object.spz: not written")

@@ -35,7 +35,7 @@ class Bench:
         self.finished.acquire()
 
     def wait_for(self, job, state):
-        while getattr(self.jobs.get(job.id), "state", None) != state:
+        while (now := self.jobs.get(job.id)) and now.state != state:
             threading.Event().wait(0.001)
 
 

@@ -42,12 +42,11 @@ def run(args: argparse.Namespace) -> None:
     import uvicorn
 
     from sparsegen.generation import Pipeline
-    from sparsegen.serving.app import create_app
+    from sparsegen.serving.app import THIS_MACHINE, create_app
 
     local = args.host in ("127.0.0.1", "localhost", "::1")
-    app = create_app(
-        Pipeline.from_pretrained(args.model, args.device), **({} if local else {"hosts": ("*",)})
-    )
+    pipeline = Pipeline.from_pretrained(args.model, args.device)
+    app = create_app(pipeline, hosts=THIS_MACHINE if local else ("*",))
     address = f"http://{f'[{args.host}]' if ':' in args.host else args.host}:{args.port}"
     print(f"{address}  (Ctrl-C stops it)", flush=True)
     if not local:

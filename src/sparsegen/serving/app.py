@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,6 +32,9 @@ _STATIC = {
     **{name: _PAGE / name for name in ("page.css", "page.js", "api.js", "editor.js")},
     "splat.js": viewer.FOLDER / "splat.js",
 }
+# Names that only this machine answers to.
+THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
+
 _BINARY = "application/octet-stream"
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"description": text}
@@ -66,7 +69,7 @@ class Spread(Edits):
 def create_app(
     pipeline: Pipeline,
     limits: Limits | None = None,
-    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]"),
+    hosts: Sequence[str] = THIS_MACHINE,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """The server as an ASGI application; `hosts` are the names that it answers to ("*": any)."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -28,6 +30,8 @@ from sparsegen.views import Views, cat_views
 DOWNLOADS = ("ply", "compressed.ply", "splat", "spz", "glb", "html")
 
 _CUTOUT_SIZE = 320
+# Beyond it float32 has no room for an object's details, nor the page for its camera.
+_FARTHEST = 1e6
 
 
 @dataclass(frozen=True)
@@ -93,12 +97,12 @@ def open_file(data: bytes, limits: Limits) -> Result:
     with TemporaryDirectory(prefix="sparsegen-") as folder:
         path = Path(folder) / "file"
         path.write_bytes(data)
-        try:
+        with _named(path, "the file"):
             gaussians = load_gaussians(path)
-        except InputError as error:
-            raise InputError(str(error).replace(str(path), "the file")) from None
     if gaussians.count > limits.gaussians:
         raise InputError(f"the file has {gaussians.count:,} Gaussians, expected at most {limits.gaussians:,}")
+    if gaussians.means.abs().max() > _FARTHEST:
+        raise InputError(f"the file has Gaussians more than {_FARTHEST:,.0f} units away; scale it down")
     return Result((gaussians,))
 
 
@@ -110,7 +114,8 @@ def encode(gaussians: Gaussians, kind: str) -> bytes:
         return viewer_html(gaussians, "object").encode()
     with TemporaryDirectory(prefix="sparsegen-") as folder:
         path = Path(folder) / f"object.{kind}"
-        save_gaussians(path, gaussians)
+        with _named(path, f"object.{kind}"):
+            save_gaussians(path, gaussians)
         return path.read_bytes()
 
 
@@ -118,10 +123,17 @@ def _read_picture(data: bytes, number: int) -> Tensor:
     with TemporaryDirectory(prefix="sparsegen-") as folder:
         path = Path(folder) / "picture"  # without a suffix: the content tells the format
         path.write_bytes(data)
-        try:
+        with _named(path, f"picture {number}"):
             return read_photo(path)
-        except InputError as error:
-            raise InputError(str(error).replace(str(path), f"picture {number}")) from None
+
+
+@contextmanager
+def _named(path: Path, name: str) -> Iterator[None]:
+    """Errors call a temporary file by a name that its owner knows."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), name)) from None
 
 
 def _cameras(pipeline: Pipeline, order: Order, rgba: Tensor) -> list[CameraEstimate]:
