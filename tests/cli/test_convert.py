@@ -3,12 +3,14 @@
 from itertools import product
 
 import pytest
+import torch
 
 from gaussian_samples import assert_close, matched, recorded
 from sparsegen.cli.convert import _UPS
 from sparsegen.cli.main import main
 from sparsegen.formats.axes import UPS
 from sparsegen.formats.gaussian_files import FORMATS, load_gaussians, save_gaussians
+from sparsegen.gaussians import Gaussians
 
 SUFFIXES = [f.suffix for f in FORMATS]
 # Two quantizations after each other, the coarsest of each kind.
@@ -34,11 +36,39 @@ def test_axes_and_versions_can_be_asked_for(tmp_path):
     assert _UPS == UPS
 
 
+@pytest.mark.parametrize("options", [["b.glb", "--mesh"], ["b.obj"]])
+def test_meshes_stand_upright(tmp_path, capsys, options):
+    """A flat plate, long in front (+X): long along +Z and thin along +Y in the file."""
+    trimesh = pytest.importorskip("trimesh")
+    pytest.importorskip("skimage")
+    place = torch.cartesian_prod(torch.linspace(-0.1, 0.4, 26), torch.linspace(-0.1, 0.1, 11), torch.zeros(1))
+    count = len(place)
+    flat = torch.tensor([0.02, 0.02, 0.01]).repeat(count, 1)
+    upright = torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(count, 1)
+    colors = torch.tensor([0.2, 0.6, 0.3]).repeat(count, 1)
+    save_gaussians(tmp_path / "a.ply", Gaussians(place, upright, flat, torch.full((count,), 0.9), colors))
+    target, *more = options
+    assert (
+        main(["convert", str(tmp_path / "a.ply"), str(tmp_path / target), "--resolution", "32", *more]) == 0
+    )
+    assert "triangles" in capsys.readouterr().out
+    mesh = trimesh.load(tmp_path / target, force="mesh")
+    assert mesh.is_watertight
+    low, high = mesh.bounds
+    assert high[2] == pytest.approx(0.42, abs=0.03)
+    assert low[2] == pytest.approx(-0.12, abs=0.03)
+    assert high[0] == pytest.approx(0.12, abs=0.03)
+    assert -0.04 < low[1] < 0 < high[1] < 0.04
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["none.ply", "b.glb"], "none.ply: no such file"),
-        (["a.ply", "b.obj"], "b.obj: no Gaussian format by that name"),
+        (["a.ply", "b.stl"], "b.stl: no Gaussian format by that name"),
+        (["a.ply", "b.stl", "--mesh"], "b.stl: no mesh format by that name"),
+        (["a.ply", "b.obj", "--resolution", "9"], "--resolution: expected 16 to 512 steps, found 9"),
+        (["a.ply", "b.obj", "--to-up", "z"], "--to-up=z: meshes are written with y up"),
         (["a.ply", "b.spz", "--spz-version", "2"], "invalid choice: 2"),
         (["a.ply", "b.spz", "--to-up", "x"], "invalid choice: 'x'"),
         (["broken.spz", "b.ply"], "broken.spz: "),

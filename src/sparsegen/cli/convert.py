@@ -1,21 +1,26 @@
-"""`sparsegen convert`: the same Gaussians in another file format."""
+"""`sparsegen convert`: the same Gaussians in another file format, or their surface as a mesh."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-SUMMARY = "convert Gaussian files: PLY, compressed PLY, splat, SPZ, glTF"
+SUMMARY = "convert Gaussian files (PLY, compressed PLY, splat, SPZ, glTF), or make a mesh (GLB, OBJ)"
 
 _UPS = ("z", "y", "-y")
 _EXAMPLES = """\
 examples:
-  sparsegen convert car.ply car.glb
+  sparsegen convert car.ply car.glb             Gaussians in glTF
+  sparsegen convert car.ply car.glb --mesh      triangles in glTF
+  sparsegen convert car.ply car.obj             triangles: OBJ holds nothing else
   sparsegen convert car.ply car.spz --spz-version 4
   sparsegen convert scan.ply scan.compressed.ply --from-up=-y
 
-formats, by suffix (the axis that points up in the file):
+formats of Gaussians, by suffix (the axis that points up in the file):
   .ply (z)  .compressed.ply (-y)  .splat (-y)  .spz (y)  .glb (y)  .gltf (y)
+of meshes: .obj (y), and with --mesh .glb (y) and .gltf (y)
+
+Viewers made for photographed scenes show a .ply upside down: write theirs with --to-up=-y.
 """
 
 
@@ -34,12 +39,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=3,
         help="3 (default) or 4, the newest",
     )
+    add("--mesh", action="store_true", help="write a colored triangle mesh; always so for .obj")
+    add("--resolution", type=int, default=128, help="steps along a mesh's longest side (default: 128)")
 
 
 def run(args: argparse.Namespace) -> None:
+    if args.mesh or args.target.suffix.lower() == ".obj":
+        _write_mesh(args)
+    else:
+        _write_gaussians(args)
+
+
+def _write_gaussians(args: argparse.Namespace) -> None:
     from sparsegen.formats.gaussian_files import format_of_suffix, load_gaussians, save_gaussians
 
     format_of_suffix(args.target)  # a wrong name is told before anything is read
     gaussians = load_gaussians(args.source, args.from_up)
     save_gaussians(args.target, gaussians, args.to_up, args.spz_version)
     print(f"{args.target}: {gaussians.count:,} Gaussians, {args.target.stat().st_size:,} bytes")
+
+
+def _write_mesh(args: argparse.Namespace) -> None:
+    from sparsegen.errors import InputError
+    from sparsegen.formats.gaussian_files import load_gaussians
+    from sparsegen.formats.meshes import check_mesh_suffix, save_mesh
+    from sparsegen.meshing import check_resolution, extract_mesh
+
+    check_mesh_suffix(args.target)
+    check_resolution(args.resolution)
+    if args.to_up not in (None, "y"):
+        raise InputError(
+            f"--to-up={args.to_up}: meshes are written with y up, as their formats ask; leave it out"
+        )
+    mesh = extract_mesh(load_gaussians(args.source, args.from_up), args.resolution)
+    save_mesh(args.target, mesh)
+    size = args.target.stat().st_size
+    print(f"{args.target}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} triangles, {size:,} bytes")

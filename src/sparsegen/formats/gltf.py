@@ -56,10 +56,16 @@ def is_gltf(head: bytes) -> bool:
 
 def encode(gaussians: Gaussians, binary: bool = True) -> bytes:
     """The bytes of a `.glb` file, or a `.gltf` file with its data inside, its axes as they are."""
-    document, buffer = _document(gaussians)
+    return pack(*_document(gaussians), binary)
+
+
+def pack(document: dict[str, Any], buffer: bytes, binary: bool) -> bytes:
+    """The bytes of a glTF file from its document and its only buffer (a multiple of four bytes)."""
     if not binary:
-        document["buffers"][0]["uri"] = _DATA_URI + base64.b64encode(buffer).decode("ascii")
-        return json.dumps(document, indent=1).encode("utf-8")
+        uri = {"uri": _DATA_URI + base64.b64encode(buffer).decode("ascii")}
+        return json.dumps({**document, "buffers": [{**document["buffers"][0], **uri}]}, indent=1).encode(
+            "utf-8"
+        )
     text = json.dumps(document, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 4)
     length = _GLB_HEADER.size + 2 * _CHUNK_HEADER.size + len(text) + len(buffer)
