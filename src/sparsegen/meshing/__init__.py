@@ -13,7 +13,7 @@ from sparsegen.mesh import Mesh, vertex_normals
 from sparsegen.meshing.colors import blend_colors
 from sparsegen.meshing.depths import render_fronts
 from sparsegen.meshing.fusion import Grid, fuse, grid_around
-from sparsegen.meshing.surface import closed_surface
+from sparsegen.meshing.surface import check_installed, closed_surface
 from sparsegen.splatting import Rendering
 from sparsegen.turntable import fit_cameras
 
@@ -36,6 +36,7 @@ def extract_mesh(gaussians: Gaussians, resolution: int = 128, views: int = VIEWS
     resolution is out of range, nothing solid is there, or scikit-image is not installed.
     """
     check_resolution(resolution)
+    check_installed()  # before the work
     gaussians = gaussians.detach().to("cpu", torch.float32)
     size = min(max(_PIXELS_FOR_A_STEP * resolution, _SIZES[0]), _SIZES[1])
     cameras = fit_cameras(gaussians, fibonacci_sphere(views, size=size))

@@ -12,17 +12,20 @@ from sparsegen.cameras import Cameras
 from sparsegen.gaussians import Gaussians
 from sparsegen.splatting import Rendering, render
 
-# Standard deviations between the mean of what a ray shows and its front.
-_FRONT = 1.0
+# How sharply nearer Gaussians count more, as a share of the cameras' distance: what lies farther behind
+# the front than this hardly moves it.
+_SOFTNESS = 0.01
+# Beyond this, exponentials leave float32.
+_LARGEST_EXPONENT = 60.0
 
 
 def render_fronts(gaussians: Gaussians, cameras: Cameras) -> Rendering:
     """Premultiplied pictures of one object from cameras (V,), with the depth of its front.
 
     Expected depth lies behind a soft surface: Gaussians are drawn at the depth of their centres, and
-    through those in front others shine. What a ray shows is a mixture of Gaussians along it, weighted as
-    it is drawn; the front is its mean depth less one standard deviation. On a thin, opaque surface both
-    are the same.
+    through those in front others shine. Here nearer ones count exponentially more, and each begins up to
+    a standard deviation before its centre: front = -s log E[exp(-begin / s)], which the little that
+    shines through from far behind cannot move.
     """
     views = [_render_front(gaussians, cameras[i : i + 1]) for i in range(len(cameras))]
     depths = [view.depth for view in views if view.depth is not None]
@@ -34,16 +37,17 @@ def render_fronts(gaussians: Gaussians, cameras: Cameras) -> Rendering:
 def _render_front(gaussians: Gaussians, camera: Cameras) -> Rendering:
     picture = render(gaussians, camera, background=None, depth=False)
     forward = camera.viewmats[0, 2]  # of the camera's axes in the world, and its offset
+    deviations = _variances(gaussians, forward[:3]).sqrt()
     depths = gaussians.means @ forward[:3] + forward[3]
-    # Depth around its middle: the difference of large squares would lose digits.
     middle = depths.mean()
-    around = depths - middle
-    squares = around**2 + _variances(gaussians, forward[:3])
-    moments = torch.stack([around, squares, torch.ones_like(around)], dim=-1)
+    softness = _SOFTNESS * middle.clamp(min=1e-6)
+    # The front of one Gaussian by the same rule, for a deviation that is small beside the softness.
+    begins = depths - deviations * (deviations / (2 * softness)).clamp(max=1)
+    nearness = ((middle - begins) / softness).clamp(-_LARGEST_EXPONENT, _LARGEST_EXPONENT).exp()
+    moments = torch.stack([nearness, torch.ones_like(nearness), torch.ones_like(nearness)], dim=-1)
     drawn = render(replace(gaussians, colors=moments), camera, background=None, depth=False).rgb
-    mean, square = (drawn[:, :2] / drawn[:, 2:].clamp(min=1e-6)).unbind(dim=1)
-    spread = (square - mean**2).clamp(min=0).sqrt()
-    return replace(picture, depth=middle + mean - _FRONT * spread)
+    mean = drawn[:, 0] / drawn[:, 1].clamp(min=1e-6)
+    return replace(picture, depth=middle - softness * mean.clamp(min=1e-30).log())
 
 
 def _variances(gaussians: Gaussians, direction: Float[Tensor, "3"]) -> Float[Tensor, "n"]:

@@ -36,6 +36,11 @@ def closed_surface(
     return (vertices - 1).astype(np.float32), faces.astype(np.int32)
 
 
+def check_installed() -> None:
+    """Raises `InputError` if scikit-image is not installed."""
+    _measure()
+
+
 def _filled(solid: Bool[ndarray, "x y z"], measure: Any) -> Bool[ndarray, "x y z"]:
     """All that cannot be reached from the border."""
     labels = measure.label(~solid, connectivity=1)
