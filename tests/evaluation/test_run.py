@@ -122,8 +122,8 @@ def test_two_input_views_and_the_noise_study(folder: Path, tmp_path: Path) -> No
     assert main([*base, "--inputs=2", "--noise-study", f"-o={tmp_path}"]) == 0
     assert "23 novel views judged" in (tmp_path / "report.md").read_text()
     stored = json.loads((tmp_path / "metrics.json").read_text())
-    assert [row["steps"] for row in stored["noise_study"]] == [1, 2, 4, 8]
-    assert all(row["best_psnr"] >= row["psnr"] for row in stored["noise_study"])
+    assert [row["steps"] for row in stored["noise_study"]] == [1, 2, 4, 8, 16]
+    assert all(row["best_psnr"] >= row["psnr"] - 1e-4 for row in stored["noise_study"])
     assert stored["cost"]["primitives"] == 8 * 4
     page = (tmp_path / "report.html").read_text()
     for title in ("Input-view bias", "Utilization", "Size and time", "Does the noise do anything?"):

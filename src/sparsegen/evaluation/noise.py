@@ -19,7 +19,7 @@ from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.sheet import png
 from sparsegen.evaluation.tasks import make_task, views_of
 
-SAMPLES, STEPS = 8, (1, 2, 4, 8)
+SAMPLES, STEPS = 8, (1, 2, 4, 8, 16)
 # Objects that are studied, and samples of each that are shown.
 OBJECTS, SHOWN = 5, 6
 # Pictures have 256 gray levels: samples that differ by less look the same.
