@@ -4,7 +4,6 @@ python benchmarks/camera_accuracy.py outputs/cars_test.pack --objects 10 --views
 """
 
 import argparse
-import math
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from tqdm import tqdm
 
 from sparsegen.data.packed import load_packed
 from sparsegen.generation import Pipeline
+from sparsegen.models.camera_head import directions_to
 from sparsegen.pose import estimate_camera
 from sparsegen.tables import markdown_table
 
@@ -28,8 +28,8 @@ def main() -> None:
     pipeline, viewsets = Pipeline.from_pretrained(args.model), load_packed(args.data)
     rows = []
     for view in args.views:
-        x, y, z = viewsets.cameras.centers[0, view].tolist()  # the test spiral is the same for all
-        azimuth, elevation = math.degrees(math.atan2(y, x)), math.degrees(math.atan2(z, math.hypot(x, y)))
+        # The test spiral is the same for all.
+        azimuth, elevation = (float(x) for x in directions_to(viewsets.cameras.centers[0, view]))
         errors, heights = [], []
         for index in tqdm(range(args.objects), leave=False):
             rgba = torch.from_numpy(viewsets.images[index, view].copy()).permute(2, 0, 1) / 255

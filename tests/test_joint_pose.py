@@ -11,7 +11,7 @@ from sparsegen.cameras import on_sphere
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.photos import frame, read_photo
-from sparsegen.pose import CameraEstimate
+from sparsegen.pose import CameraEstimate, estimate_or_keep
 from sparsegen.splatting import render
 from test_pose import EXAMPLES
 
@@ -78,8 +78,8 @@ def test_a_photo_of_another_object_is_told(pipeline, photos):
 
 
 def test_known_angles_are_kept(pipeline, photos):
-    assert joint_pose.estimate_or_keep(pipeline, photos[0], (10.0, None))[0].azimuth == 10
-    estimates = joint_pose.estimate_or_keep(pipeline, photos[0], (None, None))
+    assert estimate_or_keep(pipeline, photos[0], (10.0, None))[0].azimuth == 10
+    estimates = estimate_or_keep(pipeline, photos[0], (None, None))
     assert apart(estimates[0].azimuth, -36) < 20
     headless = replace(pipeline, camera_head=None)
-    assert len(joint_pose.estimate_or_keep(headless, photos[0], (1.0, 2.0))) == 1
+    assert len(estimate_or_keep(headless, photos[0], (1.0, 2.0))) == 1

@@ -87,7 +87,7 @@ def test_posed_photos_keep_their_rays_when_padded(tmp_path):
     cameras = on_sphere(torch.tensor([0.1, 1.5]), torch.tensor([0.3, 0.4]))
     transforms = write_transforms(tmp_path, ["a", "b"], cameras, 90, 60)
     paths = [save_blob(tmp_path / f"{name}.png") for name in ("b", "a")]
-    views = photos.read_posed_photos(paths, transforms, 45)
+    views = photos.pose_photos(paths, [photos.read_photo(path) for path in paths], transforms, 45)
     torch.testing.assert_close(views.cameras.centers[0], cameras.centers.flip(0), rtol=0, atol=1e-5)
     point = torch.tensor([[[0.1, -0.2, 0.05]]])
     rotation, shift = cameras.viewmats[1, :3, :3], cameras.viewmats[1, :3, 3]
@@ -100,8 +100,10 @@ def test_posed_photos_keep_their_rays_when_padded(tmp_path):
 
 def test_a_photo_without_a_frame_is_named(tmp_path):
     transforms = write_transforms(tmp_path, ["a"], on_sphere(torch.zeros(1), torch.zeros(1)), 90, 60)
+    path = save_blob(tmp_path / "b.png")
+    cutout = photos.read_photo(path)
     with pytest.raises(InputError, match=r"b\.png.*no frame"):
-        photos.read_posed_photos([save_blob(tmp_path / "b.png")], transforms, 32)
+        photos.pose_photos([path], [cutout], transforms, 32)
 
 
 @pytest.mark.parametrize("distance", [1.3, 2.0, 2.8])

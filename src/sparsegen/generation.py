@@ -112,7 +112,7 @@ class Pipeline:
             raise InputError("the model was trained without the flow: give it at least one picture")
         noiseless = steps == 1 and placeholders is None and not config.needs_placeholders
         if clean is not None and (noiseless or not config.flow):
-            return self.model(clean, clean.images.new_zeros(clean.images.shape[:2]), queries=queries)[-1]
+            return self.reconstruct(clean, queries)
         cameras = (placeholders or _placeholder_cameras(views, len(seeds), size)).to(self.device)
         noisy = _noise(seeds, cameras).to(self.device)
         grid = flow.time_grid(steps).tolist()
@@ -122,6 +122,12 @@ class Pipeline:
             conditioning = render(gaussians, cameras, depth=False).rgb.clamp(0, 1)
             noisy = flow.euler_step(noisy, conditioning, time, next_time)
         return self._denoise(clean, noisy, cameras, grid[-2], conditioning, queries)
+
+    @torch.no_grad()
+    def reconstruct(self, views: Views, queries: int | None = None) -> Gaussians:
+        """One pass over clean views (B, V) of B objects, without noise; alphas are not looked at."""
+        views = views.without_alphas().to(self.device)
+        return self.model(views, views.images.new_zeros(views.images.shape[:2]), queries=queries)[-1]
 
     def _denoise(
         self,

@@ -20,10 +20,9 @@ from torch import Tensor
 from sparsegen.cameras import on_sphere
 from sparsegen.gaussians import Gaussians, cat
 from sparsegen.generation import Pipeline
-from sparsegen.photos import AZIMUTH, ELEVATION, frame
-from sparsegen.pose import ALPHA_WEIGHT, CameraEstimate, estimate_camera
+from sparsegen.photos import frame
+from sparsegen.pose import CameraEstimate, rendering_errors
 from sparsegen.ranking import agreement
-from sparsegen.splatting import render
 from sparsegen.views import Views, cat_views
 
 _ROUNDS, _STEPS = 2, 12
@@ -56,20 +55,6 @@ class JointCamera:
         return self.together > self.alone - DISAGREEMENT
 
 
-def estimate_or_keep(
-    pipeline: Pipeline, rgba: Float[Tensor, "4 h w"], known: tuple[float | None, float | None]
-) -> list[CameraEstimate]:
-    """A photo's own estimates; those of known azimuth and elevation (degrees) are that camera alone.
-
-    Where only one of the two is known, the other is what a picture's usually is.
-    """
-    azimuth, elevation = known
-    if azimuth is None and elevation is None:
-        return estimate_camera(pipeline, rgba)
-    azimuth = AZIMUTH if azimuth is None else azimuth
-    return [CameraEstimate(azimuth, ELEVATION if elevation is None else elevation, math.nan)]
-
-
 def find_cameras_together(
     pipeline: Pipeline,
     cutouts: Sequence[Float[Tensor, "4 h w"]],
@@ -87,7 +72,7 @@ def find_cameras_together(
     error = _error(pipeline, _views(cutouts, angles, size))
     for _ in range(_ROUNDS):
         views = _views(cutouts, angles, size)
-        moved = _turned(_generate(pipeline, views), views, angles, free)
+        moved = _turned(pipeline.reconstruct(views), views, angles, free)
         found = _error(pipeline, _views(cutouts, moved, size))
         if found >= error:
             break
@@ -139,26 +124,8 @@ def _views(cutouts: Sequence[Tensor], angles: Float[Tensor, "v 2"], size: int) -
 
 
 @torch.no_grad()
-def _generate(pipeline: Pipeline, views: Views) -> Gaussians:
-    """The object (batch size 1) without noise placeholders, as single estimates are made."""
-    views = views.without_alphas().to(pipeline.device)
-    times = torch.zeros(views.images.shape[:2], device=pipeline.device)
-    return pipeline.model(views, times)[-1]
-
-
-@torch.no_grad()
 def _error(pipeline: Pipeline, views: Views) -> float:
-    gaussians = _generate(pipeline, views)
-    cameras = views.cameras.to(pipeline.device)
-    return float(_rendering_error(gaussians, replace(views, cameras=cameras)))
-
-
-def _rendering_error(gaussians: Gaussians, views: Views) -> Tensor:
-    assert views.alphas is not None
-    rendering = render(gaussians, views.cameras, depth=False)
-    color = (rendering.rgb - views.images.to(rendering.rgb)).square().mean()
-    outline = (rendering.alpha - views.alphas.to(rendering.alpha)).square().mean()
-    return color + ALPHA_WEIGHT * outline
+    return float(rendering_errors(pipeline.reconstruct(views), views))
 
 
 def _turned(
@@ -180,7 +147,7 @@ def _turned(
     for _ in range(_STEPS):
         now = torch.where(free[:, None], turned, start).to(gaussians.means.device)
         far = (now - start.to(now)) / _TRUST
-        loss = _rendering_error(_turn(objects, now), one_each) + _PRICE * far.square().mean()
+        loss = rendering_errors(_turn(objects, now), one_each).mean() + _PRICE * far.square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -225,11 +192,11 @@ def _product(p: Float[Tensor, "*b n 4"], q: Float[Tensor, "*b n 4"]) -> Float[Te
 def _report(
     pipeline: Pipeline, views: Views, before: Float[Tensor, "v 2"], after: Float[Tensor, "v 2"]
 ) -> list[JointCamera]:
-    together = agreement(_generate(pipeline, views)[0], views)
+    together = agreement(pipeline.reconstruct(views)[0], views)
     found = []
     for i, (azimuth, elevation) in enumerate(after.tolist()):
         one = views.select([i])
-        alone = agreement(_generate(pipeline, one)[0], one)[0]
+        alone = agreement(pipeline.reconstruct(one)[0], one)[0]
         moved = float((after[i] - before[i]).norm())
         azimuth = (azimuth + 180) % 360 - 180
         found.append(JointCamera(azimuth, elevation, moved, together[i], alone))

@@ -151,19 +151,14 @@ def _typical_points(count: int = 2000) -> Float[Tensor, "n 3"]:
     return points * torch.tensor(HALF_EXTENTS)
 
 
-def read_posed_photos(paths: Sequence[Path], transforms_path: Path, size: int, matting: str = AUTO) -> Views:
-    """One object from several pictures, whose cameras a `transforms.json` holds.
+def pose_photos(
+    paths: Sequence[Path], cutouts: Sequence[Float[Tensor, "4 h w"]], transforms_path: Path, size: int
+) -> Views:
+    """One object from several cut-out pictures, whose cameras a `transforms.json` holds.
 
     Frames are matched by file name. Pictures are taken whole, padded to squares. The cameras must stand
     in the object's frame: unit bounding-box diagonal, centre at the origin, +Z up. Raises `InputError`.
     """
-    return pose_photos(paths, [read_photo(path, matting) for path in paths], transforms_path, size)
-
-
-def pose_photos(
-    paths: Sequence[Path], cutouts: Sequence[Float[Tensor, "4 h w"]], transforms_path: Path, size: int
-) -> Views:
-    """The same for pictures that are cut out already."""
     transforms = read_transforms(transforms_path)
     frames = {name: i for i, p in enumerate(transforms.pictures) for name in (p.stem, p.name)}
     images, alphas, cameras = [], [], []

@@ -18,11 +18,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparsegen.formats.cutout import fit
+from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.models.camera_head import APART, CameraHead, crop_to_object, likely_directions
-from sparsegen.photos import frame
+from sparsegen.photos import AZIMUTH, ELEVATION, frame
 from sparsegen.splatting import render
-from sparsegen.views import stack_views
+from sparsegen.views import Views, stack_views
 
 # Degrees. The grid's heights are those of people and of pictures in catalogues.
 COARSE_AZIMUTHS = tuple(22.5 * i for i in range(-8, 8))
@@ -52,6 +53,20 @@ def estimate_camera(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[Ca
     if pipeline.camera_head is not None:
         return _from_head(pipeline, pipeline.camera_head, rgba)
     return _from_grid(pipeline, rgba)
+
+
+def estimate_or_keep(
+    pipeline: Pipeline, rgba: Float[Tensor, "4 h w"], known: tuple[float | None, float | None]
+) -> list[CameraEstimate]:
+    """A photo's own estimates; those of known azimuth and elevation (degrees) are that camera alone.
+
+    Where only one of the two is known, the other is what a picture's usually is.
+    """
+    azimuth, elevation = known
+    if azimuth is None and elevation is None:
+        return estimate_camera(pipeline, rgba)
+    azimuth = AZIMUTH if azimuth is None else azimuth
+    return [CameraEstimate(azimuth, ELEVATION if elevation is None else elevation, math.nan)]
 
 
 def _from_grid(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
@@ -89,15 +104,19 @@ def _try(
     pipeline: Pipeline, rgba: Float[Tensor, "4 h w"], angles: Sequence[tuple[float, float]]
 ) -> list[CameraEstimate]:
     size = pipeline.model.config.image_size
-    views = stack_views([frame(rgba, size, *pair) for pair in angles]).to(pipeline.device)
-    times = torch.zeros(views.images.shape[:2], device=pipeline.device)  # without noise placeholders: quicker
-    gaussians = pipeline.model(views.without_alphas(), times)[-1]
-    rendering = render(gaussians, views.cameras, depth=False)
+    views = stack_views([frame(rgba, size, *pair) for pair in angles])
+    errors = rendering_errors(pipeline.reconstruct(views), views).tolist()
+    return [CameraEstimate(*pair, error) for pair, error in zip(angles, errors, strict=True)]
+
+
+def rendering_errors(gaussians: Gaussians, views: Views) -> Float[Tensor, "b"]:
+    """How badly each of B objects renders its own views (B, V), which have alphas: colors and outlines."""
+    views = views.to(gaussians.means.device)
     assert views.alphas is not None
+    rendering = render(gaussians, views.cameras, depth=False)
     color = (rendering.rgb - views.images).square().mean((1, 2, 3, 4))
     outline = (rendering.alpha - views.alphas).square().mean((1, 2, 3))
-    errors = (color + ALPHA_WEIGHT * outline).tolist()
-    return [CameraEstimate(*pair, error) for pair, error in zip(angles, errors, strict=True)]
+    return color + ALPHA_WEIGHT * outline
 
 
 def _apart(first: float, second: float) -> float:

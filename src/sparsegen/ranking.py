@@ -33,10 +33,11 @@ def agreement(gaussians: Gaussians, views: Views) -> list[float]:
     return [psnr(*pair) for pair in zip(rgb, views.images[0].clamp(0, 1), strict=True)]
 
 
-def rank(objects: Sequence[Gaussians], views: Views) -> list[int]:
-    """Indices of the objects, the one that agrees best with its input views first."""
-    scores = [sum(agreement(gaussians, views)) for gaussians in objects]
-    return sorted(range(len(objects)), key=lambda i: -scores[i])
+def rank(objects: Sequence[Gaussians], views: Views) -> tuple[list[int], list[float]]:
+    """Indices of the objects, the one that agrees best with its input views first, and their mean PSNRs."""
+    scores = [sum(found) / len(found) for found in (agreement(gaussians, views) for gaussians in objects)]
+    order = sorted(range(len(objects)), key=lambda i: -scores[i])
+    return order, [scores[i] for i in order]
 
 
 def pictures_around(gaussians: Gaussians, count: int = _VIEWS, size: int = _SIZE) -> Float[Tensor, "v 3 h w"]:

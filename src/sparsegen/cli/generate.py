@@ -169,6 +169,7 @@ def _generate(
 ) -> None:
     from sparsegen.formats.gaussian_files import save_gaussians
     from sparsegen.sheets import write_sheet
+    from sparsegen.turntable import save_turntable
 
     photos, views = _read(args, pipeline, group, clock)
     with clock("gaussians"):
@@ -184,7 +185,7 @@ def _generate(
             save_gaussians(path, gaussians)
     with clock("pictures"):
         for path, gaussians in zip(files.videos, objects, strict=False):
-            _write_turntable(args, gaussians, path)
+            save_turntable(path, gaussians, args.frames, args.size)
         write_sheet(files.sheet, photos, views, objects, args.size, labels)
     names = ", ".join(path.name for path in files.all)
     print(f"{files.sheet.parent}: {names} ({objects[0].count:,} Gaussians)")
@@ -251,7 +252,8 @@ def _camera(
 
 def _find_together(pipeline: Pipeline, group: list[Source], opened: list[Photo]) -> Views:
     """The views of one object from photos whose cameras are found together, and told."""
-    from sparsegen.joint_pose import estimate_or_keep, find_cameras_together
+    from sparsegen.joint_pose import find_cameras_together
+    from sparsegen.pose import estimate_or_keep
 
     cutouts = [photo.rgba for photo in opened]
     known = [(source.azimuth, source.elevation) for source in group]
@@ -289,22 +291,15 @@ def _rank(
 
     if len(objects) == 1:
         return objects, []
-    order = list(range(len(objects))) if views is None else ranking.rank(objects, views)
+    order, scores = list(range(len(objects))), []
+    if views is not None:
+        order, scores = ranking.rank(objects, views)
     labels = [f"{i}: seed {args.seed + order[i]}" for i in range(len(objects))]
     objects = [objects[i] for i in order]
     if views is not None:
-        scores = [sum(found) / len(found) for found in (ranking.agreement(g, views) for g in objects)]
         labels = [f"{label}, {score:.1f} dB" for label, score in zip(labels, scores, strict=True)]
         print(f"  samples by their match to the picture: {'; '.join(labels)}")
     least, most = ranking.range_of_likeness(objects)
     print(f"  all around, any two samples are {least:.1f} to {most:.1f} dB alike", end="")
     print(": they hardly differ; more --steps may help" if least > ranking.ALIKE else "")
     return objects, labels
-
-
-def _write_turntable(args: argparse.Namespace, gaussians: Gaussians, path: Path) -> None:
-    from sparsegen.formats.video import save_video
-    from sparsegen.turntable import orbit_around, render_frames
-
-    cameras = orbit_around(gaussians, args.frames, args.size)
-    save_video(path, (frame.rgb for frame in render_frames(gaussians, cameras)))

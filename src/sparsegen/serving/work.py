@@ -19,8 +19,8 @@ from sparsegen.formats.gaussian_files import load_gaussians, save_gaussians
 from sparsegen.formats.images import to_pil
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
-from sparsegen.photos import AZIMUTH, ELEVATION, frame, read_photo
-from sparsegen.pose import CameraEstimate, estimate_camera
+from sparsegen.photos import frame, read_photo
+from sparsegen.pose import CameraEstimate, estimate_or_keep
 from sparsegen.serving.jobs import Report
 from sparsegen.serving.limits import Limits
 from sparsegen.viewer import viewer_html
@@ -65,7 +65,7 @@ def make_objects(pipeline: Pipeline, order: Order, report: Report) -> Result:
     cameras = []
     for i, rgba in enumerate(cutouts):
         report("finding the camera", 0.05 + 0.6 * i / len(cutouts))
-        cameras.append(_cameras(pipeline, order, rgba))
+        cameras.append(estimate_or_keep(pipeline, rgba, (order.azimuth, order.elevation)))
     framed = [
         frame(rgba, size, c[0].azimuth, c[0].elevation) for rgba, c in zip(cutouts, cameras, strict=True)
     ]
@@ -134,13 +134,6 @@ def _named(path: Path, name: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(str(error).replace(str(path), name)) from None
-
-
-def _cameras(pipeline: Pipeline, order: Order, rgba: Tensor) -> list[CameraEstimate]:
-    if order.azimuth is None and order.elevation is None:
-        return estimate_camera(pipeline, rgba)
-    azimuth = AZIMUTH if order.azimuth is None else order.azimuth
-    return [CameraEstimate(azimuth, ELEVATION if order.elevation is None else order.elevation, 0.0)]
 
 
 def _as_png(rgba: Tensor) -> bytes:

@@ -96,14 +96,13 @@ def _recolored(crops: Float[Tensor, "b 4 s s"], generator: torch.Generator) -> F
 
 @torch.no_grad()
 def direction_errors(
-    head: CameraHead, viewsets: Viewsets, views: list[int] | None = None
+    head: CameraHead, viewsets: Viewsets
 ) -> tuple[Float[Tensor, "n v"], Float[Tensor, "n v"]]:
     """How far, in degrees of azimuth and of elevation, the likeliest directions are from the true ones."""
     count, total = viewsets.images.shape[:2]
-    chosen = list(range(total)) if views is None else views
     turns, rises = [], []
     for index in range(count):
-        some = viewsets.views(np.array([index]), np.array([chosen]))
+        some = viewsets.views(np.array([index]), np.arange(total)[None])
         assert some.alphas is not None
         logits = head(crop_to_object(some.images[0], some.alphas[0], head.config.size))
         azimuths, elevations = directions_to(some.cameras.centers[0])
