@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from sparsegen.data.packed import load_packed
 from sparsegen.data.viewpoints import INPUT_VIEW
-from sparsegen.evaluation.metrics import gradient_energy_ratio, psnr, ssim
 from sparsegen.generation import Pipeline
+from sparsegen.metrics import gradient_energy_ratio, psnr, ssim
 from sparsegen.refinement import refine
 from sparsegen.splatting import render
 from sparsegen.tables import markdown_table

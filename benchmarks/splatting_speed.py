@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 import torch
 
-from sparsegen.benchmarking.timing import interleaved
 from sparsegen.cameras import Cameras
 from sparsegen.gaussians import Gaussians
 from sparsegen.splatting import render
 from sparsegen.splatting.scenes import KINDS, random_scene
+from sparsegen.timing import interleaved
 
 FIELDS = ("means", "quats", "scales", "opacities", "colors")
 

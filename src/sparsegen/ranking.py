@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparsegen.gaussians import Gaussians
+from sparsegen.metrics import psnr
 from sparsegen.splatting import render
 from sparsegen.turntable import orbit_around, render_frames
 from sparsegen.views import Views
@@ -17,12 +17,7 @@ from sparsegen.views import Views
 # Two objects whose pictures are this close, in dB, look alike.
 ALIKE = 35.0
 _VIEWS, _SIZE = 8, 128
-_SMALLEST_ERROR = 1e-10
-
-
-def psnr(first: Tensor, second: Tensor) -> float:
-    """Peak signal-to-noise ratio of pictures in [0, 1], in dB; 100 for equal ones."""
-    return -10 * math.log10(max(float((first - second).square().mean()), _SMALLEST_ERROR))
+_EQUAL = 100.0  # dB, of equal pictures
 
 
 @torch.no_grad()
@@ -30,7 +25,7 @@ def agreement(gaussians: Gaussians, views: Views) -> list[float]:
     """PSNR in dB of an object's rendering (batch shape ()) from each of its V input views, over white."""
     views = views.to(gaussians.means.device)
     rgb = render(gaussians, views.cameras[0], depth=False).rgb.clamp(0, 1)
-    return [psnr(*pair) for pair in zip(rgb, views.images[0].clamp(0, 1), strict=True)]
+    return psnr(rgb, views.images[0].clamp(0, 1)).clamp(max=_EQUAL).tolist()
 
 
 def rank(objects: Sequence[Gaussians], views: Views) -> tuple[list[int], list[float]]:
@@ -48,11 +43,15 @@ def pictures_around(gaussians: Gaussians, count: int = _VIEWS, size: int = _SIZE
 
 def likeness(first: Gaussians, second: Gaussians) -> float:
     """PSNR in dB between two objects' pictures from all around: how much they look like each other."""
-    return psnr(pictures_around(first), pictures_around(second))
+    return _likeness(pictures_around(first), pictures_around(second))
 
 
 def range_of_likeness(objects: Sequence[Gaussians]) -> tuple[float, float]:
     """The least and the greatest `likeness` among all pairs of two or more objects."""
     pictures = [pictures_around(gaussians) for gaussians in objects]
-    pairs = [psnr(a, b) for i, a in enumerate(pictures) for b in pictures[:i]]
+    pairs = [_likeness(a, b) for i, a in enumerate(pictures) for b in pictures[:i]]
     return min(pairs), max(pairs)
+
+
+def _likeness(first: Float[Tensor, "v 3 h w"], second: Float[Tensor, "v 3 h w"]) -> float:
+    return psnr(first, second).clamp(max=_EQUAL).mean().item()

@@ -9,7 +9,7 @@ import pytest
 
 from sparsegen import cameras
 from sparsegen.data.packed import Viewsets
-from sparsegen.evaluation.protocols import Protocol
+from sparsegen.data.protocols import Protocol
 
 SIZE = 24
 VIEWS = 5

@@ -11,9 +11,9 @@ import torch
 
 from sparsegen import cameras
 from sparsegen.data.packed import Viewsets
+from sparsegen.data.protocols import Protocol
 from sparsegen.errors import InputError
 from sparsegen.evaluation.baselines import MeanPicture, NearestObject
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.scores import evaluate
 from sparsegen.evaluation.tasks import make_task
 

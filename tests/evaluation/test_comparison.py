@@ -13,9 +13,9 @@ from scipy.stats import bootstrap as published
 from torch import Tensor
 
 from sparsegen.cli.main import main
+from sparsegen.data.protocols import Protocol
 from sparsegen.errors import InputError
 from sparsegen.evaluation import comparison, report
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.scores import Scores
 from sparsegen.formats.images import save_image
 

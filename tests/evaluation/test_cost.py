@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from sparsegen.data.packed import Viewsets
+from sparsegen.data.protocols import Protocol
 from sparsegen.evaluation import cost
 from sparsegen.evaluation.document import Table
 from sparsegen.evaluation.predictors import Generated
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.tasks import Task
 from sparsegen.formats.gaussian_files import save_gaussians
 from sparsegen.gaussians import Gaussians

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from torchmetrics.image.kid import poly_mmd
 
 from sparsegen.data.packed import Viewsets
+from sparsegen.data.protocols import Protocol
 from sparsegen.errors import InputError
 from sparsegen.evaluation import fid, inception
 from sparsegen.evaluation.predictors import Prediction
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.tasks import Task, views_of
 
 

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from sparsegen.data.packed import Viewsets
+from sparsegen.data.protocols import Protocol
 from sparsegen.evaluation import noise
 from sparsegen.evaluation.predictors import Generated, Prediction
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.tasks import Task, views_of
 
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
+from sparsegen.data.protocols import Protocol
 from sparsegen.evaluation import report
 from sparsegen.evaluation.document import Picture, to_markdown
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.scores import Scores
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from sparsegen import metrics
 from sparsegen.data.packed import Viewsets
+from sparsegen.data.protocols import Protocol
 from sparsegen.errors import InputError
-from sparsegen.evaluation import metrics
 from sparsegen.evaluation.bias import input_view_bias
 from sparsegen.evaluation.predictors import Prediction
 from sparsegen.evaluation.progress import Progress
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.scores import Scores, evaluate
 from sparsegen.evaluation.soundness import find_blank_pictures, find_problems
 from sparsegen.evaluation.tasks import Task, object_seed, views_of

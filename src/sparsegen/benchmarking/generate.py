@@ -6,11 +6,11 @@ import functools
 
 import torch
 
-from sparsegen.benchmarking.timing import Row, interleaved
 from sparsegen.cameras import orbit
 from sparsegen.generation import Pipeline
 from sparsegen.models import SparseGen
 from sparsegen.models.presets import preset
+from sparsegen.timing import Row, interleaved
 from sparsegen.views import Views
 
 PRESETS = ("tiny", "base")

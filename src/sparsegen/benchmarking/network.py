@@ -10,12 +10,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from sparsegen.benchmarking.timing import Row, interleaved
 from sparsegen.cameras import orbit
 from sparsegen.gaussians import Gaussians
 from sparsegen.models import SparseGen
 from sparsegen.models.presets import preset
 from sparsegen.splatting import render
+from sparsegen.timing import Row, interleaved
 from sparsegen.views import Views
 
 # Largest difference of a Gaussian parameter that counts as the same output in float32.

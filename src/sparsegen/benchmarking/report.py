@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 from sparsegen.benchmarking import generate, network, splatting, training
-from sparsegen.benchmarking.timing import Row, matrix_rate
 from sparsegen.formats.files import atomic_path
 from sparsegen.generation import choose_device
 from sparsegen.tables import markdown_table
+from sparsegen.timing import Row, matrix_rate
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sparsegen.benchmarking.timing import Row, Timing, interleaved
 from sparsegen.cameras import Cameras
 from sparsegen.gaussians import Gaussians
 from sparsegen.splatting import render
 from sparsegen.splatting.scenes import random_scene
+from sparsegen.timing import Row, Timing, interleaved
 
 # Gaussians of one scene, and of the small one that the reference can also draw in reasonable time.
 COUNT, SMALL_COUNT = 5120, 640

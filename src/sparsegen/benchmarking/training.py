@@ -16,13 +16,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from sparsegen.benchmarking.timing import Row, Timing, interleaved
 from sparsegen.cameras import Cameras, orbit
 from sparsegen.data.packed import Viewsets
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 from sparsegen.models import SparseGen
 from sparsegen.splatting import Rendering, render
+from sparsegen.timing import Row, Timing, interleaved
 from sparsegen.training.config import TrainConfig, compose_config
 from sparsegen.training.devices import build_fabric
 from sparsegen.training.logs import Stopwatch

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from sparsegen.cameras import Cameras
 from sparsegen.data.packed import Viewsets
+from sparsegen.data.protocols import Protocol
 from sparsegen.errors import InputError
 from sparsegen.evaluation.predictors import Prediction
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.tasks import Task, views_of
 from sparsegen.views import Views
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparsegen.evaluation.document import Block, Plot, Section, Table, Text
-from sparsegen.evaluation.metrics import mean_std_error
 from sparsegen.evaluation.plots import Series, line_chart
 from sparsegen.evaluation.scores import Scores
+from sparsegen.metrics import mean_std_error
 
 BIN_DEGREES = 15
 

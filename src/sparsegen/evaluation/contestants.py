@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from sparsegen.data.loading import load_viewsets
+from sparsegen.data.protocols import Protocol
 from sparsegen.evaluation.baselines import MeanPicture, NearestObject
 from sparsegen.evaluation.predictors import Generated, Predictor
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.generation import Pipeline
 
 

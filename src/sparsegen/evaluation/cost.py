@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparsegen.benchmarking.timing import interleaved
 from sparsegen.data.packed import Viewsets
+from sparsegen.data.protocols import Protocol
 from sparsegen.evaluation.document import Bullets, Section, Table
 from sparsegen.evaluation.predictors import Generated
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.tasks import make_task
 from sparsegen.formats.gaussian_files import save_gaussians
 from sparsegen.gaussians import Gaussians
+from sparsegen.timing import interleaved
 
 REPEATS, WARMUP = 9, 2
 # Objects whose files are measured: only SPZ, which is compressed, differs between them.

@@ -11,9 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sparsegen.data.packed import Viewsets
+from sparsegen.data.protocols import Protocol
 from sparsegen.evaluation.document import Bullets, Section, Table
 from sparsegen.evaluation.predictors import Predictor
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.tasks import make_task, object_seed, views_of
 
 # Judged views drawn for each object, as the paper does.

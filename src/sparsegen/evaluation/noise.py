@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from sparsegen import metrics
 from sparsegen.data.packed import Viewsets
-from sparsegen.evaluation import metrics
+from sparsegen.data.protocols import Protocol
 from sparsegen.evaluation.document import Block, Bullets, Picture, Section, Table, Text
 from sparsegen.evaluation.predictors import Generated
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.sheet import png
 from sparsegen.evaluation.tasks import make_task, views_of
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sparsegen.data.loading import load_viewsets
 from sparsegen.data.packed import Viewsets
+from sparsegen.data.protocols import Protocol, for_views
 from sparsegen.errors import InputError
 from sparsegen.evaluation import cost, fid, noise, report, sheet, utilization
 from sparsegen.evaluation.contestants import Contestant, Settings, comparators, fingerprint, model_name
@@ -17,7 +18,6 @@ from sparsegen.evaluation.inception import Inception, load_inception
 from sparsegen.evaluation.lpips import lpips_vgg
 from sparsegen.evaluation.predictors import Generated, Prediction
 from sparsegen.evaluation.progress import Progress
-from sparsegen.evaluation.protocols import Protocol, for_views
 from sparsegen.evaluation.scores import PictureMetric, Scores, evaluate
 from sparsegen.evaluation.tasks import make_task
 from sparsegen.formats.files import make_folder, write_bytes

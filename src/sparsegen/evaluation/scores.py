@@ -11,12 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from sparsegen import metrics
 from sparsegen.data.packed import Viewsets
+from sparsegen.data.protocols import Protocol
 from sparsegen.errors import InputError
-from sparsegen.evaluation import metrics, utilization
+from sparsegen.evaluation import utilization
 from sparsegen.evaluation.predictors import Prediction, Predictor
 from sparsegen.evaluation.progress import ObjectScores, Progress
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.soundness import find_problems, not_finite
 from sparsegen.evaluation.tasks import make_task, views_of
 from sparsegen.views import Views

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from sparsegen.data.protocols import Protocol
 from sparsegen.evaluation.predictors import Prediction
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.formats.images import contact_sheet, load_image, to_pil
 from sparsegen.views import Views
 

@@ -10,7 +10,7 @@ import torch
 
 from sparsegen.cameras import Cameras
 from sparsegen.data.packed import Viewsets
-from sparsegen.evaluation.protocols import Protocol
+from sparsegen.data.protocols import Protocol
 from sparsegen.views import Views
 
 

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparsegen.cameras import Cameras
+from sparsegen.data.protocols import Protocol
 from sparsegen.evaluation import removal
 from sparsegen.evaluation.document import Picture
-from sparsegen.evaluation.metrics import view_angles
-from sparsegen.evaluation.protocols import Protocol
 from sparsegen.evaluation.sheet import png
 from sparsegen.gaussians import Gaussians
+from sparsegen.metrics import view_angles
 from sparsegen.splatting import render
 
 OPACITY_BINS = 20

@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparsegen.data.packed import Viewsets
+from sparsegen.data.protocols import SRN_VIEWS, for_views
 from sparsegen.data.viewpoints import SPIRAL_VIEWS
-from sparsegen.evaluation.metrics import alpha_iou, dead_share, gradient_energy_ratio, object_psnr, psnr
-from sparsegen.evaluation.protocols import SRN_VIEWS, for_views
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
+from sparsegen.metrics import alpha_iou, dead_share, gradient_energy_ratio, object_psnr, psnr
 from sparsegen.models import SparseGen
 from sparsegen.splatting import Rendering
 from sparsegen.training.losses import Renderer

@@ -12,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 from torch.nn import functional as F
 
-from sparsegen.evaluation import metrics
+from sparsegen import metrics
 from sparsegen.gaussians import Gaussians
 
 

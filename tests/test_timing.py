@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sparsegen.benchmarking import report, timing
-from sparsegen.benchmarking.timing import Row, Timing, interleaved
+from sparsegen import timing
+from sparsegen.benchmarking import report
+from sparsegen.timing import Row, Timing, interleaved
 
 
 def test_candidates_take_turns_after_warm_up() -> None:

@@ -7,9 +7,9 @@ import math
 import pytest
 
 from sparsegen.cameras import RADIUS
+from sparsegen.data import protocols
 from sparsegen.data.viewpoints import INPUT_VIEW, SECOND_INPUT_VIEW, SPIRAL_VIEWS, spiral_views
 from sparsegen.errors import InputError
-from sparsegen.evaluation import protocols
 
 
 def test_srn_lists_are_the_references() -> None:
