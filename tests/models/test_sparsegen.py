@@ -9,7 +9,7 @@ from networks import build, small, some_views
 from sparsegen.cameras import Cameras, on_sphere
 from sparsegen.errors import InputError
 from sparsegen.models import SparseGen, preset
-from sparsegen.models.anchor_sampling import Lookup, projections, sample, seen_colors
+from sparsegen.models.anchor_sampling import Lookup, projections
 from sparsegen.models.image_encoder import encoder_input
 from sparsegen.models.pretrained import load_pretrained, save_pretrained
 
@@ -123,7 +123,8 @@ def test_sampling_reads_the_map_where_points_project():
     cameras = two_cameras()
     points = 0.4 * (torch.rand(1, 50, 3) - 0.5)
     only_second = torch.tensor([[1e-9, 1.0]])
-    read = sample(coordinate_maps(2), points, Lookup(cameras, only_second, symmetric=False))
+    maps = coordinate_maps(2)
+    read = Lookup(maps, cameras, only_second, symmetric=False).sights(points).sample(maps)
     pixels, depth = cameras[:, 1].project(points)
     torch.testing.assert_close(read[..., :2], pixels / 64 - 1, rtol=0, atol=1e-4)
     torch.testing.assert_close(read[..., 2:], torch.cat([pixels / 64 - 1, depth[..., None]], -1))
@@ -136,9 +137,10 @@ def test_a_symmetric_object_is_read_at_the_mirrored_points_too():
     points = 0.4 * (torch.rand(1, 50, 3) - 0.5)
     weights = torch.tensor([[0.3, 0.7]])
     mirrored = points * torch.tensor([1.0, -1.0, 1.0])
-    read = sample(coordinate_maps(2), points, Lookup(cameras, weights, symmetric=True))
-    own = sample(coordinate_maps(2), points, Lookup(cameras, weights, symmetric=False))
-    other = sample(coordinate_maps(2), mirrored, Lookup(cameras, weights, symmetric=False))
+    maps = coordinate_maps(2)
+    both, one = (Lookup(maps, cameras, weights, symmetric) for symmetric in (True, False))
+    read = both.sights(points).sample(maps)
+    own, other = one.sights(points).sample(maps), one.sights(mirrored).sample(maps)
     torch.testing.assert_close(read, torch.cat([own, other], -1))
 
 
@@ -149,11 +151,12 @@ def test_colors_come_from_the_camera_that_a_gaussian_faces():
     points = torch.zeros(1, 4, 3)
     facing = 50 * torch.cat([cameras.centers[0], torch.zeros(1, 3)])[None]
     even = torch.full((1, 3), 1 / 3)
-    colors = seen_colors(images, points, Lookup(cameras, even, symmetric=False), facing)
+    colors = Lookup(images, cameras, even, symmetric=False).sights(points, facing).colors(images)
     expected = torch.cat([torch.eye(3), torch.full((1, 3), 1 / 3)])[None]
     torch.testing.assert_close(colors, expected, rtol=0, atol=1e-4)
     weighted = torch.tensor([[0.2, 0.5, 0.3]])
-    indifferent = seen_colors(images, points, Lookup(cameras, weighted, False), torch.zeros(1, 4, 3))
+    lookup = Lookup(images, cameras, weighted, symmetric=False)
+    indifferent = lookup.sights(points, torch.zeros(1, 4, 3)).colors(images)
     torch.testing.assert_close(indifferent[0, 0], weighted[0])
 
 
@@ -165,7 +168,7 @@ def test_the_far_side_of_a_symmetric_object_shows_what_the_mirrored_camera_would
     images[:, :, :, :32] = torch.tensor([0.0, 1.0, 0.0])[:, None, None]  # the upper half is green
     points = torch.tensor([[[0.0, 0.2, -0.2], [0.0, -0.2, -0.2]]])
     facing = torch.tensor([[[0.0, 50.0, 0.0], [0.0, -50.0, 0.0]]])
-    colors = seen_colors(images, points, Lookup(left, torch.ones(1, 1), True), facing)
+    colors = Lookup(images, left, torch.ones(1, 1), symmetric=True).sights(points, facing).colors(images)
     torch.testing.assert_close(colors[0, 0], colors[0, 1])
     torch.testing.assert_close(colors[0, 0], torch.tensor([1.0, 0.0, 0.0]), rtol=0, atol=1e-4)
 

@@ -45,42 +45,66 @@ def clean_weights(times: Float[Tensor, "b v"]) -> Float[Tensor, "b v"]:
 
 
 @dataclass(frozen=True)
-class Lookup:
-    """How points are looked up in the views: R lines of sight for each view.
+class Sights:
+    """Points as the views see them: R lines of sight for each view."""
 
-    The first is a point's own. In a picture of an object that is its own mirror image in the plane y = 0,
-    a point's mirror image shows what the point itself would show from the mirrored camera: the second,
-    for `symmetric` objects. So one picture of the left side says what the right side looks like.
+    where: Float[Tensor, "b v r n 3"]  # `projections`
+    preferences: Float[Tensor, "b v r n"]  # logits of what each line of sight is worth
+
+    def read(self, maps: Float[Tensor, "b v c h w"]) -> Float[Tensor, "b v c r n"]:
+        """Bilinear features at the end of each line of sight; outside a picture, those of its border."""
+        grid = self.where[..., :2].flatten(0, 1)  # (b v, r, n, 2)
+        with full_precision(maps.device):
+            sampled = F.grid_sample(
+                maps.flatten(0, 1).float(), grid, padding_mode="border", align_corners=False
+            )
+        return sampled.unflatten(0, maps.shape[:2])
+
+    def features(self, maps: Float[Tensor, "b v c h w"]) -> Float[Tensor, "b n r c"]:
+        """What each of the R kinds of sight reads, averaged over the views."""
+        return torch.einsum("bvcrn,bvrn->bnrc", self.read(maps), self._shares)
+
+    def places(self) -> Float[Tensor, "b n r 3"]:
+        """Where each of the R kinds of sight reads it, averaged over the views."""
+        return torch.einsum("bvrnc,bvrn->bnrc", self.where, self._shares)
+
+    def sample(self, maps: Float[Tensor, "b v c h w"]) -> Float[Tensor, "b n rc3"]:
+        """`features` and `places` side by side."""
+        return torch.cat([self.features(maps), self.places()], dim=-1).flatten(2)
+
+    def colors(self, images: Float[Tensor, "b v 3 h w"]) -> Float[Tensor, "b n 3"]:
+        """The color that the pictures show where points project, averaged over all lines of sight."""
+        shares = self.preferences.flatten(1, 2).softmax(dim=1).view_as(self.preferences)
+        return torch.einsum("bvcrn,bvrn->bnc", self.read(images), shares).clamp(0, 1)
+
+    @property
+    def _shares(self) -> Float[Tensor, "b v r n"]:
+        return self.preferences.softmax(dim=1)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """The views in which points are looked up, and whether mirror images are as well.
+
+    The first line of sight is a point's own. In a picture of an object that is its own mirror image in the
+    plane y = 0, a point's mirror image shows what the point itself would show from the mirrored camera: the
+    second, for `symmetric` objects. So one picture of the left side says what the right side looks like.
     """
 
+    images: Float[Tensor, "b v 3 h w"]
     cameras: Cameras  # (b, v)
     weights: Float[Tensor, "b v"]  # of `clean_weights`
     symmetric: bool
 
-    def read(
-        self, maps: Float[Tensor, "b v c h w"], points: Float[Tensor, "b n 3"]
-    ) -> tuple[Float[Tensor, "b v c r n"], Float[Tensor, "b v r n 3"]]:
-        """Bilinear features at the end of each line of sight, and where that is (`projections`).
-
-        Points outside a picture read its border.
-        """
-        b, v, c = maps.shape[:3]
+    def sights(self, points: Float[Tensor, "b n 3"], facing: Float[Tensor, "b n 3"] | None = None) -> Sights:
+        """Where the views see points. `facing` is the direction from which a point is seen best; its length
+        says how much that matters."""
         where = projections(torch.cat(self._reflections(points), dim=1), self.cameras)  # (b, v, r n, 3)
-        with full_precision(points.device):
-            sampled = F.grid_sample(
-                maps.flatten(0, 1).float(),
-                where[..., :2].flatten(0, 1)[:, None],
-                padding_mode="border",
-                align_corners=False,
-            )  # (b v, c, 1, r n)
-        n = points.shape[1]
-        return sampled.view(b, v, c, -1, n), where.view(b, v, -1, n, 3)
+        return Sights(where.unflatten(2, (-1, points.shape[1])), self._preferences(points, facing))
 
-    def preferences(
-        self, points: Float[Tensor, "b n 3"], facing: Float[Tensor, "b n 3"] | None = None
+    def _preferences(
+        self, points: Float[Tensor, "b n 3"], facing: Float[Tensor, "b n 3"] | None
     ) -> Float[Tensor, "b v r n"]:
-        """Logits of what each line of sight is worth: its view's weight, and how well it agrees with
-        `facing`, the direction from which a point is seen best; its length says how much that matters."""
         logits = self.weights.log()[:, :, None, None]
         if facing is None:
             return logits.expand(-1, -1, 1 + self.symmetric, points.shape[1])
@@ -91,33 +115,6 @@ class Lookup:
 
     def _reflections(self, x: Float[Tensor, "*batch 3"]) -> list[Float[Tensor, "*batch 3"]]:
         return [x, x * x.new_tensor([1.0, -1.0, 1.0])] if self.symmetric else [x]
-
-
-def sample(
-    maps: Float[Tensor, "b v c h w"],
-    points: Float[Tensor, "b n 3"],
-    lookup: Lookup,
-    facing: Float[Tensor, "b n 3"] | None = None,
-) -> Float[Tensor, "b n rc3"]:
-    """For each of the R kinds of sight: features, and where they were read, averaged over the views."""
-    sampled, where = lookup.read(maps, points)
-    shares = lookup.preferences(points, facing).softmax(dim=1)
-    features = torch.einsum("bvcrn,bvrn->bnrc", sampled, shares)
-    places = torch.einsum("bvrnc,bvrn->bnrc", where, shares)
-    return torch.cat([features, places], dim=-1).flatten(2)
-
-
-def seen_colors(
-    images: Float[Tensor, "b v 3 h w"],
-    points: Float[Tensor, "b n 3"],
-    lookup: Lookup,
-    facing: Float[Tensor, "b n 3"],
-) -> Float[Tensor, "b n 3"]:
-    """The color that the pictures show where points project, averaged over all lines of sight."""
-    sampled, _ = lookup.read(images, points)
-    preferences = lookup.preferences(points, facing)
-    shares = preferences.flatten(1, 2).softmax(dim=1).view_as(preferences)
-    return torch.einsum("bvcrn,bvrn->bnc", sampled, shares).clamp(0, 1)
 
 
 def projections(points: Float[Tensor, "b n 3"], cameras: Cameras) -> Float[Tensor, "b v n 3"]:

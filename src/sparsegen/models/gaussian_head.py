@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparsegen.gaussians import Gaussians
+from sparsegen.models.anchor_sampling import Lookup, Sights
 
 # Anchors are kept this far from the faces of the unit cube before their logit.
 _MARGIN = 1e-7
@@ -55,16 +55,25 @@ class RawGaussians(NamedTuple):
     trust: Tensor | None = None
     facing: Tensor | None = None
 
+    def joined(self) -> Float[Tensor, "b m k raw"]:
+        """All parameters side by side."""
+        return torch.cat([part for part in self if part is not None], dim=-1)
+
 
 class Placed(NamedTuple):
-    """Gaussians, and the directions from which they are best seen (b, n, 3) where the head knows them."""
+    """Gaussians, and how the views see them, where the head looked."""
 
     gaussians: Gaussians
-    facing: Tensor | None
+    sights: Sights | None
 
 
 _SIZES = {"offset": 3, "opacity": 1, "rotation": 4, "scale": 3, "color": 3}
 _SEEN_SIZES = {"trust": 1, "facing": 3}
+
+
+def raw_sizes(seen: bool) -> list[int]:
+    """Sizes of a Gaussian's raw parameters, with or without those of `picture_colors`."""
+    return list((_SIZES | _SEEN_SIZES if seen else _SIZES).values())
 
 
 class BranchHead(nn.Module):
@@ -96,7 +105,7 @@ class TrunkHead(nn.Module):
     def __init__(self, width: int, expansion: int, spread: float, seen: bool) -> None:
         super().__init__()
         self.expansion = expansion
-        self.sizes = list((_SIZES | _SEEN_SIZES if seen else _SIZES).values())
+        self.sizes = raw_sizes(seen)
         total = sum(self.sizes)
         last = nn.Linear(width, expansion * total)
         self.net = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), last)
@@ -122,29 +131,21 @@ class GaussianHead(nn.Module):
         else:
             self.net = TrunkHead(width, expansion, config.spread, config.picture_colors)
 
-    def forward(
-        self,
-        x: Float[Tensor, "b m c"],
-        anchors: Float[Tensor, "m 3"],
-        seen: Callable[[Float[Tensor, "b n 3"], Float[Tensor, "b n 3"]], Float[Tensor, "b n 3"]],
-    ) -> Placed:
-        """Gaussians of anchors given on the unit cube; always in float32.
-
-        `seen` gives the color that the pictures show where points project that face some directions, for
-        `picture_colors`.
-        """
+    def forward(self, x: Float[Tensor, "b m c"]) -> RawGaussians:
+        """The parameters before their activations; always in float32, like all that follows."""
         with torch.autocast(x.device.type, enabled=False):
-            raw = self.net(x.float())
-            unit = anchors.float().clamp(_MARGIN, 1 - _MARGIN)
-            logit = torch.log(unit / (1 - unit))[:, None]  # (m, 1, 3)
-            means = (2 * self.bound * torch.sigmoid(logit + raw.offset) - self.bound).flatten(1, 2)
+            return self.net(x.float())
+
+    def place(self, raw: RawGaussians, anchors: Float[Tensor, "m 3"], lookup: Lookup) -> Placed:
+        """Gaussians around anchors given on the unit cube; `lookup` is for `picture_colors`."""
+        with torch.autocast(raw.offset.device.type, enabled=False):
+            means = self.means(raw, anchors)
             colors = torch.sigmoid(raw.color).flatten(1, 2)
-            facing = None
-            if raw.trust is not None and raw.facing is not None:
-                places = means.detach()  # gradients through coordinates are mostly noise
-                facing = raw.facing.flatten(1, 2) + self.config.outward * places
+            sights = None
+            if raw.trust is not None:
+                sights = self.sights(raw, means, lookup)
                 trust = torch.sigmoid(raw.trust + self.config.trust_bias).flatten(1, 2)
-                colors = torch.lerp(colors, seen(places, facing), trust)
+                colors = torch.lerp(colors, sights.colors(lookup.images), trust)
             gaussians = Gaussians(
                 means=means,
                 quats=F.normalize(raw.rotation, dim=-1).flatten(1, 2),
@@ -153,7 +154,20 @@ class GaussianHead(nn.Module):
                 colors=colors,
                 expansion=self.expansion,
             )
-            return Placed(gaussians, facing)
+            return Placed(gaussians, sights)
+
+    def means(self, raw: RawGaussians, anchors: Float[Tensor, "m 3"]) -> Float[Tensor, "b n 3"]:
+        """Where the Gaussians lie, in the world."""
+        unit = anchors.float().clamp(_MARGIN, 1 - _MARGIN)
+        logit = torch.log(unit / (1 - unit))[:, None]  # (m, 1, 3)
+        return (2 * self.bound * torch.sigmoid(logit + raw.offset) - self.bound).flatten(1, 2)
+
+    def sights(self, raw: RawGaussians, means: Float[Tensor, "b n 3"], lookup: Lookup) -> Sights:
+        """How the views see Gaussians at `means`, each best from where it faces."""
+        places = means.detach()  # gradients through coordinates are mostly noise
+        if raw.facing is None:
+            return lookup.sights(places)
+        return lookup.sights(places, raw.facing.flatten(1, 2) + self.config.outward * places)
 
     def _scales(self, x: Tensor) -> Tensor:
         config = self.config

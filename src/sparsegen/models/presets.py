@@ -24,6 +24,7 @@ def paper() -> ModelConfig:
         gate_init=0.0,
         query_content=False,
         anchor_sampling="off",
+        corrections=0,
         symmetric=False,
         needs_placeholders=True,
         truncate_times=True,

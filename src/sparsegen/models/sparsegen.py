@@ -5,7 +5,7 @@
                                                         |                    | features sampled where
     anchors --> anchor encoder --> queries --> decoder layers <--------------+ points project
                                                   | each
-                                            Gaussian head --> Gaussians
+                                            Gaussian head --> corrections --> Gaussians
 
 It neither renders nor reads files. Paper: arXiv 2604.13905, section 3.
 """
@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from sparsegen.cameras import Cameras
 from sparsegen.gaussians import Gaussians
-from sparsegen.models.anchor_sampling import DetailEncoder, Lookup, clean_weights, sample, seen_colors
+from sparsegen.models.anchor_sampling import DetailEncoder, Lookup, Sights, clean_weights
+from sparsegen.models.corrector import Corrector, SharpEncoder
 from sparsegen.models.expansion import DecoderLayer, EncoderLayer
-from sparsegen.models.gaussian_head import GaussianHead, GaussianHeadConfig, Placed
+from sparsegen.models.gaussian_head import GaussianHead, GaussianHeadConfig, Placed, RawGaussians, raw_sizes
 from sparsegen.models.image_encoder import CHANNELS, ImageEncoder, ImageEncoderConfig, encoder_input
 from sparsegen.models.layers import TimeEmbedding
 from sparsegen.models.position_encoder import AnchorEncoder, PositionEncoder, PositionEncoderConfig
@@ -39,6 +40,7 @@ class ModelConfig:
     reference; "anchors" reads token features at the anchors' projections; "gaussians" also reads fine
     features at the Gaussians that the decoder layer before has placed. `symmetric` objects are their own
     mirror images in the plane y = 0, and features and colors are read at mirrored points as well.
+    `corrections`: how often each Gaussian of the last layer looks again, for itself, at a sharper map.
     `needs_placeholders`: noise placeholders stand beside the clean views even where one step is taken.
     `truncate_times` cuts times to thousandths, as the reference does when it samples. Without `flow` the
     network maps clean views to Gaussians directly, and has never seen a noised one.
@@ -60,6 +62,8 @@ class ModelConfig:
     symmetric: bool = True
     needs_placeholders: bool = False
     detail_width: int = 48
+    corrections: int = 2
+    sharp_width: int = 32
     truncate_times: bool = False
     flow: bool = True
     image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
@@ -93,6 +97,15 @@ class SparseGen(nn.Module):
             for _ in range(1 if config.head.shared else config.decoder_layers)
         )
         self.sampling = None if config.anchor_sampling == "off" else FeatureSampling(config)
+        self.sharp: SharpEncoder | None = None
+        self.correctors = nn.ModuleList()
+        if config.anchor_sampling == "gaussians" and config.corrections:
+            sharp, sights = config.sharp_width, 1 + config.symmetric
+            sizes = raw_sizes(config.head.picture_colors)
+            self.sharp = SharpEncoder(CHANNELS, config.detail_width, sharp)
+            self.correctors.extend(
+                Corrector(width, config.expansion, sharp, sights, sizes) for _ in range(config.corrections)
+            )
         self._query_memo, self._position_memo = _Memo(), _Memo()
 
     @property
@@ -132,18 +145,15 @@ class SparseGen(nn.Module):
         features = self.image_encoder(pictures, times)  # (b, v, c, g, g)
         tokens, positions = self._encode(features, views.cameras, times)
         memory = tokens if positions is None else tokens + positions
-        lookup = Lookup(views.cameras, clean_weights(times), self.config.symmetric)
-        if self.sampling is None:
-            points = None
-        else:
+        lookup = Lookup(views.images, views.cameras, clean_weights(times), self.config.symmetric)
+        points = sharp = None
+        if self.sampling is not None:
             grid = features.shape[-1]
             maps = tokens.unflatten(1, (times.shape[1], grid * grid)).mT.unflatten(-1, (grid, grid))
             points = self.sampling.start(maps, pictures, lookup, self.anchors[:queries])
-
-        def seen(points: Tensor, facing: Tensor) -> Tensor:
-            return seen_colors(views.images, points, lookup, facing)
-
-        return self._decode(memory, times, points, seen, layers, queries)
+            if self.sharp is not None and points.fine is not None:
+                sharp = self.sharp(pictures, points.fine)
+        return self._decode(memory, times, points, sharp, lookup, layers, queries)
 
     def _encode(
         self, features: Float[Tensor, "b v c g g"], cameras: Cameras, times: Float[Tensor, "b v"]
@@ -166,7 +176,8 @@ class SparseGen(nn.Module):
         memory: Float[Tensor, "b n c"],
         times: Float[Tensor, "b v"],
         points: SampledFeatures | None,
-        seen: Callable[[Tensor, Tensor], Tensor],
+        sharp: Float[Tensor, "b v d h h"] | None,
+        lookup: Lookup,
         layers: str,
         queries: int | None,
     ) -> list[Gaussians]:
@@ -184,9 +195,31 @@ class SparseGen(nn.Module):
             x = layer(x, memory, time)
             feeds_sampling = points is not None and self.config.anchor_sampling == "gaussians"
             if layers == "all" or i == last or feeds_sampling:
-                head = self.heads[0 if self.config.head.shared else i]
-                results.append(head(x, self.unit_anchors[:queries], seen))
+                head, anchors = self._head(i), self.unit_anchors[:queries]
+                raw = head(x)
+                if i == last and sharp is not None:
+                    raw = self._correct(raw, x, head, anchors, sharp, lookup)
+                results.append(head.place(raw, anchors, lookup))
         return [placed.gaussians for placed in (results if layers == "all" else results[-1:])]
+
+    def _head(self, layer: int) -> GaussianHead:
+        head = self.heads[0 if self.config.head.shared else layer]
+        assert isinstance(head, GaussianHead)
+        return head
+
+    def _correct(
+        self,
+        raw: RawGaussians,
+        x: Float[Tensor, "b m c"],
+        head: GaussianHead,
+        anchors: Float[Tensor, "m 3"],
+        sharp: Float[Tensor, "b v d h h"],
+        lookup: Lookup,
+    ) -> RawGaussians:
+        for corrector in self.correctors:
+            sights = head.sights(raw, head.means(raw, anchors), lookup)
+            raw = corrector(raw, x, sights, sharp, lookup.images)
+        return raw
 
     def _positions(self, cameras: Cameras, grid: int) -> Float[Tensor, "b v n c"] | None:
         if not self.position_encoder.parts:
@@ -226,9 +259,10 @@ class FeatureSampling(nn.Module):
     ) -> SampledFeatures:
         """Read the token maps at the anchors, and get the fine maps ready."""
         points = anchors.detach().expand(len(maps), -1, -1)
-        coarse = self.anchor_mlp(sample(maps, points, lookup))
+        sights = lookup.sights(points)
+        coarse = self.anchor_mlp(sights.sample(maps))
         fine = None if self.detail is None else self.detail(pictures)
-        return SampledFeatures(self, coarse, fine, lookup, points)
+        return SampledFeatures(self, coarse, fine, lookup, sights)
 
 
 @dataclass(frozen=True)
@@ -239,17 +273,16 @@ class SampledFeatures:
     coarse: Float[Tensor, "b m c"]
     fine: Float[Tensor, "b v d q q"] | None
     lookup: Lookup
-    anchors: Float[Tensor, "b m 3"]
+    anchors: Sights
 
     def at(self, layer: int, placed: Placed | None) -> Float[Tensor, "b m c"]:
         """What decoder layer `layer` adds to its queries, given what the layer before has placed."""
         if self.fine is None:
             return self.coarse
         if placed is None:
-            return self.coarse + self.module.first(sample(self.fine, self.anchors, self.lookup))
-        means = placed.gaussians.means.detach()  # gradients through coordinates are mostly noise
-        read = sample(self.fine, means, self.lookup, placed.facing)
-        grouped = read.unflatten(1, (-1, placed.gaussians.expansion)).flatten(2)
+            return self.coarse + self.module.first(self.anchors.sample(self.fine))
+        sights = placed.sights or self.lookup.sights(placed.gaussians.means.detach())
+        grouped = sights.sample(self.fine).unflatten(1, (-1, placed.gaussians.expansion)).flatten(2)
         return self.coarse + self.module.later[layer - 1](grouped)
 
 
