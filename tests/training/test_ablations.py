@@ -112,4 +112,4 @@ def test_without_anchor_sampling_no_features_are_read_at_points():
     assert full.sampling is not None
     assert without.sampling is None
     gone = {name for name, _ in full.named_parameters()} - {name for name, _ in without.named_parameters()}
-    assert all(name.startswith("sampling.") for name in gone)
+    assert all(name.startswith(("sampling.", "sharp.", "correctors.")) for name in gone)
