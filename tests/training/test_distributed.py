@@ -14,6 +14,7 @@ import one_rank
 import pytest
 import torch
 from balls import ball_viewsets
+from small import NETWORK
 
 from sparsegen.cli.main import main
 from sparsegen.data.packed import save_packed
@@ -23,13 +24,10 @@ from sparsegen.training.config import DataConfig, load_config, save_config
 from sparsegen.training.devices import build_fabric
 
 LR = 1e-4
-# A network that takes milliseconds, at a constant learning rate and without chance in its layers.
+# A constant learning rate, and no chance in the layers.
 SETTINGS = [
-    "model.image_size=32", "model.image_encoder.input_size=32", "model.image_encoder.table_size=4",
-    "model.image_encoder.patch_size=8", "model.image_encoder.width=32", "model.image_encoder.heads=2",
-    "model.image_encoder.depth=1", "model.width=32", "model.heads=2", "model.feed_forward=64",
-    "model.num_queries=16", "model.expansion=4", "model.detail_width=16", "model.decoder_layers=2",
-    "batch_size=4", "device=cpu", "precision=float32", "log_every=1", f"lr={LR}", "final=1", "warmup_steps=1",
+    *NETWORK, "batch_size=4", "device=cpu", "precision=float32", "log_every=1", f"lr={LR}", "final=1",
+    "warmup_steps=1",
 ]  # fmt: skip
 
 

@@ -18,6 +18,7 @@ examples:
                           anchors=fixed_random, num_queries=256, anchor_sampling=off
   sparsegen train --settings model=base                                show them all, and stop
   sparsegen train --export runs/run -o weights                         averaged weights as a model folder
+  sparsegen train --curves runs/a runs/b -o curves.svg                 learning curves as one picture
 
 The same command again continues the run of that name. Ctrl-C ends it with a checkpoint.
 """
@@ -31,7 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of the run")
     parser.add_argument("--settings", action="store_true", help="print the settings as YAML and stop")
     parser.add_argument("--export", type=Path, metavar="RUN", help="write the weights of a run and stop")
-    parser.add_argument("-o", "--output", type=Path, help="folder for --export (default: RUN/weights)")
+    parser.add_argument(
+        "--curves", type=Path, nargs="+", metavar="RUN", help="draw the validations of runs as SVG and stop"
+    )
+    parser.add_argument(
+        "--axis", choices=("minutes", "objects"), default="minutes", help="of --curves (default: minutes)"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, help="of --export (default: RUN/weights) or --curves (curves.svg)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,6 +48,13 @@ def run(args: argparse.Namespace) -> int:
         from sparsegen.training.run import export_weights
 
         print(export_weights(args.export, args.output))
+        return 0
+    if args.curves is not None:
+        from sparsegen.evaluation.curves import write_curves
+
+        path = args.output or Path("curves.svg")
+        write_curves(args.curves, path, args.axis)
+        print(path)
         return 0
     from sparsegen.training.config import compose_config, config_text
 
