@@ -36,6 +36,8 @@ _COLUMNS, _GAP = 2, 12
 
 def write_curves(runs: Sequence[Path], path: Path, axis: str = "minutes") -> None:
     """Write an SVG with the validations of one or several runs, of folders with a `log.jsonl`."""
+    if axis not in AXES:
+        raise InputError(f"axis {axis}: expected {' or '.join(AXES)}")
     histories = {run.name: _validations(run) for run in runs}
     charts = []
     for y_title, curves in _CHARTS.items():

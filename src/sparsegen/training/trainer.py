@@ -39,7 +39,7 @@ _BLIND_GAP, _BLIND_STEP = 0.5, 1000  # decibels, steps
 # What a step's time is split into.
 PHASES = ("data", "network", "splatting", "losses", "optimizer")
 # What a checkpoint holds besides weights, optimizer and random states.
-_PLAIN = ("step", "samples", "seconds_used", "running_loss", "best", "bad_steps", "validated")
+_PLAIN = ("step", "samples", "seconds_used", "running_loss", "best", "bad_steps", "validated", "warm_from")
 
 
 class Trainer:
@@ -88,6 +88,7 @@ class Trainer:
         self.best = -math.inf
         self.bad_steps = 0  # skipped in a row
         self.validated = -1  # step of the last validation
+        self.warm_from = 0  # step from which the learning rate warms up
 
     # --- the loop ------------------------------------------------------------------------------
 
@@ -145,7 +146,8 @@ class Trainer:
         batch = self.sampler.batch(self.step, self.samples)
         watch.lap("data")
         loss, terms = self._loss(batch)
-        set_learning_rate(self.optimizer, learning_rate(config.optimizer, self.step, self.progress()))
+        since_start = self.step - self.warm_from
+        set_learning_rate(self.optimizer, learning_rate(config.optimizer, since_start, self.progress()))
         self.fabric.backward(loss)
         watch.lap("network")
         norm = self.fabric.clip_gradients(
@@ -266,5 +268,5 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         set_random_states(self.fabric, state, (self.config.seed, 3, state["step"]))
         for name in _PLAIN:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, getattr(self, name)))  # older checkpoints hold fewer
         logger.info("resumed from %s at step %d", path, self.step)
