@@ -21,7 +21,7 @@ from sparsegen.cli.main import main
 from sparsegen.data.packed import save_packed
 from sparsegen.errors import InputError
 from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
-from sparsegen.training.config import DataConfig, load_config, save_config
+from sparsegen.training.config import DataConfig, save_config
 from sparsegen.training.devices import build_fabric
 
 LR = 1e-4
@@ -63,12 +63,15 @@ def start_ranks(program: list[str]) -> list[subprocess.Popen[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("intermediate", [0.3, 0.0])
-def test_two_halves_of_a_batch_give_the_gradients_of_the_whole(tiny_config, pack, tmp_path, intermediate):
+@pytest.mark.parametrize(("strategy", "intermediate"), [("ddp", 0.3), ("ddp", 0.0), ("fsdp", 0.0)])
+def test_two_halves_of_a_batch_give_the_gradients_of_the_whole(
+    tiny_config, pack, tmp_path, strategy, intermediate
+):
     """With layers that no loss looks at, heads of their own, prefixes of the queries, and no noised view."""
     config = replace(
         tiny_config,
         batch_size=4,
+        strategy=strategy,
         data=DataConfig(train=str(pack)),
         elastic_probability=0.5,
         loss=replace(tiny_config.loss, intermediate=intermediate),
@@ -79,7 +82,7 @@ def test_two_halves_of_a_batch_give_the_gradients_of_the_whole(tiny_config, pack
     done = subprocess.run([*TORCHRUN, *program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     halves = torch.load(tmp_path / "gradients.pt")
-    whole = one_rank.gradients(load_config(tmp_path / "config.yaml"), tmp_path)
+    whole = one_rank.gradients(replace(config, strategy="auto"), tmp_path)
     for of_halves, of_whole in zip(halves, whole, strict=True):
         assert of_halves.keys() == of_whole.keys()
         for name, expected in of_whole.items():
@@ -94,7 +97,7 @@ def test_a_run_goes_on_with_more_processes_and_with_fewer(pack):
     assert main([*command, "name=one", "max_steps=8"]) == 0
     assert main([*command, "name=changing", "max_steps=2"]) == 0
     two = [[sys.executable, "-m", "sparsegen", *command, "devices=2", "strategy=ddp"]]
-    two.append([*TORCHRUN, "-m", "sparsegen", *command])
+    two.append([*TORCHRUN, "-m", "sparsegen", *command, "strategy=fsdp"])
     for program, steps in zip(two, (4, 6), strict=True):
         settings = ["name=changing", f"max_steps={steps}"]
         done = subprocess.run([*program, *settings], capture_output=True, text=True)
@@ -165,7 +168,7 @@ def test_torchrun_ends_when_a_process_is_killed_and_goes_on_when_it_is_run_again
 @pytest.mark.parametrize(
     ("settings", "environment", "expected"),
     [
-        ({"strategy": "dpp"}, {}, "strategy=dpp: expected auto or ddp"),
+        ({"strategy": "dpp"}, {}, "strategy=dpp: expected auto, ddp or fsdp"),
         ({"devices": 0}, {}, "devices=0 nodes=1: expected at least 1"),
         (
             {"devices": 4},

@@ -29,6 +29,7 @@ from sparsegen.training.objective import Objective, training_renderer
 from sparsegen.training.optimization import build_optimizer, learning_rate, set_learning_rate
 from sparsegen.training.pacing import Due, ending_signals
 from sparsegen.training.perceptual import perceptual_distance
+from sparsegen.training.sharding import repeated_layers, shared_moments, shared_weights, whole, whole_state
 from sparsegen.training.validation import Validator
 
 if TYPE_CHECKING:
@@ -65,8 +66,12 @@ class Trainer:
         if fabric.global_rank:  # or all processes would drop out the same units
             torch.manual_seed(config.seed + fabric.global_rank)
         self.ema = Ema(self.model, config.ema_decay)
-        optimizer = build_optimizer(self.model, config.optimizer)
-        self.wrapped, self.optimizer = fabric.setup(TensorModel(self.model), optimizer)
+        if config.compile:
+            for layer in repeated_layers(self.model):
+                layer.compile()
+        self.wrapped = fabric.setup_module(TensorModel(self.model))
+        # Now that the parameters are what the strategy makes of them.
+        self.optimizer = fabric.setup_optimizers(build_optimizer(self.model, config.optimizer))
         perceptual = perceptual_distance(config.loss, fabric.device)
         self.objective = Objective(config, self.model, self.wrapped, renderer, perceptual)
         self.sampler = Sampler(
@@ -155,9 +160,11 @@ class Trainer:
         )
         value = float(self.fabric.all_reduce(loss.detach(), reduce_op="mean"))  # type: ignore[arg-type]
         assert norm is not None
+        norm = whole(norm)
         if usable(value, float(norm), self.running_loss, config.explosion):
             self.bad_steps = 0
             self.optimizer.step()
+            self.model.forget_constants()  # slices that become whole again lie where the old ones lay
             self.ema.update(self.model)
             known = not math.isnan(self.running_loss)
             self.running_loss = 0.99 * self.running_loss + 0.01 * value if known else value
@@ -243,9 +250,9 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs to continue exactly; all processes must ask for it."""
         return {
-            "model": self.model.state_dict(),
+            "model": whole_state(self.model.state_dict()),
             "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": whole_state(self.optimizer.state_dict()),
             **gather_random_states(self.fabric),
             **{name: getattr(self, name) for name in _PLAIN},
         }
@@ -263,9 +270,10 @@ class Trainer:
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint; `InputError` if it is of another model."""
         state = load_checkpoint(path, "cpu")
-        load_state(self.model, state["model"], path)
+        load_state(self.model, shared_weights(state["model"], self.model), path)
         self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.optimizer.load_state_dict(shared_moments(state["optimizer"], parameters))
         set_random_states(self.fabric, state, (self.config.seed, 3, state["step"]))
         for name in _PLAIN:
             setattr(self, name, state.get(name, getattr(self, name)))  # older checkpoints hold fewer
