@@ -25,13 +25,14 @@ def validation(step: int, **scores: float) -> dict:
 
 
 def test_every_validation_is_a_point_of_its_value(tmp_path):
+    """Shares are drawn as percents."""
     entries = [validation(1, psnr=20.0, gap=1.0, dead=0.5), validation(2, psnr=24.0, gap=2.5)]
     run = written(tmp_path / "first", [{"event": "train", "step": 1, "loss": 9.0}, *entries])
     write_curves([run], tmp_path / "curves.svg")
     page = ElementTree.parse(tmp_path / "curves.svg").getroot()
     titles = [title.text for title in page.iter(f"{SVG}title")]
     assert titles == [
-        "one view: 1, 20", "one view: 2, 24", "first: 1, 1", "first: 2, 2.5", "first: 1, 0.5",
+        "one view: 1, 20", "one view: 2, 24", "first: 1, 1", "first: 2, 2.5", "first: 1, 50",
     ]  # fmt: skip
     circles = list(page.iter(f"{SVG}circle"))
     low, high = (float(circle.get("cy", 0)) for circle in circles[:2])

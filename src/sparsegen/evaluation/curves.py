@@ -12,19 +12,15 @@ from sparsegen.evaluation.plots import Series, line_chart
 from sparsegen.formats.files import write_bytes
 
 LOG = "log.jsonl"
-# What is drawn in one chart, by the names in the log, and what the chart's axis says.
-_CHARTS = {
-    "PSNR of novel views, dB": {
-        "psnr": "one view",
-        "psnr_two": "two views",
-        "psnr_inside": "inside the alpha",
-    },
-    "input gap, dB": {"gap": ""},
-    "training loss, running mean": {"loss": ""},
-    "edges, gradient energy over the truth's": {"sharpness": ""},
-    "dead Gaussians, share": {"dead": ""},
-    "alpha IoU": {"iou": ""},
-}
+# What is drawn: a chart's vertical axis, by what values are multiplied, and their names in the log and here.
+_CHARTS = (
+    ("PSNR of novel views, dB", 1, {"psnr": "one view", "psnr_two": "two views", "psnr_inside": "in alpha"}),
+    ("input gap, dB", 1, {"gap": ""}),
+    ("training loss, thousandths", 1000, {"loss": ""}),
+    ("edges, gradient energy over the truth's", 1, {"sharpness": ""}),
+    ("dead Gaussians, %", 100, {"dead": ""}),
+    ("alpha IoU, %", 100, {"iou": ""}),
+)  # fmt: skip
 # Of a run's clock or of its samples, for the horizontal axis: the name in the log, a divisor, a title.
 AXES = {
     "minutes": ("seconds", 60, "minutes of training"),
@@ -40,9 +36,9 @@ def write_curves(runs: Sequence[Path], path: Path, axis: str = "minutes") -> Non
         raise InputError(f"axis {axis}: expected {' or '.join(AXES)}")
     histories = {run.name: _validations(run) for run in runs}
     charts = []
-    for y_title, curves in _CHARTS.items():
+    for y_title, factor, curves in _CHARTS:
         series = [
-            _series(_label(run, curve, len(runs)), entries, name, axis)
+            _series(_label(run, curve, len(runs)), entries, name, factor, axis)
             for run, entries in histories.items()
             for name, curve in curves.items()
         ]
@@ -50,11 +46,11 @@ def write_curves(runs: Sequence[Path], path: Path, axis: str = "minutes") -> Non
     write_bytes(path, _in_columns(charts))
 
 
-def _series(label: str, entries: Sequence[dict[str, float]], name: str, axis: str) -> Series:
+def _series(label: str, entries: Sequence[dict[str, float]], name: str, factor: float, axis: str) -> Series:
     """A score over time, where it was logged."""
     key, divisor, _ = AXES[axis]
     known = [entry for entry in entries if name in entry]
-    return Series(label, [entry[key] / divisor for entry in known], [entry[name] for entry in known])
+    return Series(label, [entry[key] / divisor for entry in known], [factor * entry[name] for entry in known])
 
 
 def _validations(run: Path) -> list[dict[str, float]]:
