@@ -145,7 +145,7 @@ def set_random_states(fabric: Fabric, state: dict[str, Any], fresh_seed: Sequenc
     rank = fabric.global_rank
     on_cpu = [state["rng"]] if isinstance(state["rng"], Tensor) else state["rng"]
     if rank < len(on_cpu):
-        torch.set_rng_state(on_cpu[rank])
+        torch.set_rng_state(on_cpu[rank].clone())  # which PyTorch reads past a view's end
     else:
         torch.manual_seed(int(np.random.default_rng((*fresh_seed, rank)).integers(2**62)))
     if fabric.device.type == "cuda" and rank < len(state["cuda_rng"]):
