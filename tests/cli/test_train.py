@@ -71,6 +71,21 @@ def test_a_run_leaves_weights_that_load(pack, capsys):
     assert main(arguments(pack, "max_steps=1", "name=b", f"init={out}")) == 0
 
 
+def test_a_run_goes_on_elsewhere_from_small_files(pack, capsys):
+    assert main(arguments(pack, "max_steps=2", "name=here")) == 0
+    runs, carried = pack.parent / "runs", pack.parent / "carried"
+    capsys.readouterr()
+    assert main(["train", "--shrink", str(runs / "here"), "-o", str(carried)]) == 0
+    assert capsys.readouterr().out.startswith(f"{carried}: step 2, ")
+    assert main(["train", "--restore", str(carried), "-o", str(runs / "there")]) == 0
+    assert main(arguments(pack, "max_steps=4", "name=there")) == 0
+    state = load_checkpoint(runs / "there" / "checkpoints" / "step_00000004.pt")
+    assert state["samples"] == 8
+    curves = pack.parent / "curves.svg"
+    assert main(["train", "--curves", str(runs / "there"), "-o", str(curves)]) == 0
+    assert curves.read_text().count("<title>one view: ") == 2  # validated at both places
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_ended_run_leaves_a_whole_checkpoint(pack, number, status):
     program = "from sparsegen.cli.main import main; raise SystemExit(main())"
@@ -133,6 +148,10 @@ def unfinished(folder: Path) -> list[Path]:
         (["max_steps=1"], "data.train is not set"),
         (["data.train=a", "max_steps=1", "model.widht=3"], "model.widht: no such setting"),
         (["--export", "nowhere"], "nowhere: not a training run"),
+        (["--shrink", "nowhere"], "nowhere: not a training run"),
+        (["--restore", "nowhere", "-o", "run"], "nowhere/handover.json: no such file"),
+        (["--restore", "nowhere"], "--restore: name the run"),
+        (["--curves", "nowhere"], "nowhere/log.jsonl: not found"),
     ],
 )
 def test_mistakes_end_with_one_line(arguments, expected, capsys):

@@ -13,6 +13,7 @@ from sparsegen.training.config import TrainConfig, load_config
 from sparsegen.training.devices import build_fabric
 from sparsegen.training.logs import Stopwatch
 from sparsegen.training.objective import has_idle_parameters
+from sparsegen.training.sharding import whole
 from sparsegen.training.trainer import Trainer
 
 STEPS = (0, 1, 2, 3)  # with and without noised views, self-conditioning, prefixes of the queries
@@ -20,7 +21,8 @@ STEPS = (0, 1, 2, 3)  # with and without noised views, self-conditioning, prefix
 
 def gradients(config: TrainConfig, folder: Path) -> list[dict[str, torch.Tensor]]:
     """The gradient of every parameter in each of a few steps, without any step taken; {} without noise."""
-    fabric = build_fabric(config.device, "float32", idle_parameters=has_idle_parameters(config))
+    idle = has_idle_parameters(config)
+    fabric = build_fabric(config.device, "float32", strategy=config.strategy, idle_parameters=idle)
     torch.manual_seed(config.seed)
     trainer = Trainer(config, SparseGen(config.model), fabric, folder, load_packed(config.data.train))
     trainer.watch = Stopwatch(fabric.device)
@@ -29,7 +31,7 @@ def gradients(config: TrainConfig, folder: Path) -> list[dict[str, torch.Tensor]
         loss, _ = trainer._loss(trainer.sampler.batch(trainer.step, 0))
         fabric.backward(loss)
         named = trainer.model.named_parameters()
-        found.append({name: p.grad.clone() for name, p in named if p.grad is not None})
+        found.append({name: whole(p.grad).clone() for name, p in named if p.grad is not None})
         trainer.optimizer.zero_grad(set_to_none=True)
     return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from balls import ball_viewsets
+from small import NETWORK
 
 from sparsegen.errors import InputError
 from sparsegen.generation import Pipeline
@@ -17,13 +18,7 @@ from sparsegen.training.devices import build_fabric
 from sparsegen.training.run import fresh_model
 from sparsegen.training.trainer import Trainer
 
-SMALL = [
-    "data.train=balls.pack", "max_steps=4", "batch_size=2", "device=cpu", "lr=1e-2",
-    "model.image_size=32", "model.image_encoder.input_size=32", "model.image_encoder.table_size=4",
-    "model.image_encoder.patch_size=8", "model.image_encoder.width=32", "model.image_encoder.heads=2",
-    "model.image_encoder.depth=1", "model.width=32", "model.heads=2", "model.feed_forward=64",
-    "model.num_queries=16", "model.expansion=4", "model.detail_width=16", "model.decoder_layers=2",
-]  # fmt: skip
+SMALL = [*NETWORK, "data.train=balls.pack", "max_steps=4", "batch_size=2", "device=cpu", "lr=1e-2"]
 COLORS = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.2, 0.9]])
 
 

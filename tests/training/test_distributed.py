@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,22 +15,20 @@ import one_rank
 import pytest
 import torch
 from balls import ball_viewsets
+from small import NETWORK
 
 from sparsegen.cli.main import main
 from sparsegen.data.packed import save_packed
 from sparsegen.errors import InputError
 from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
-from sparsegen.training.config import DataConfig, load_config, save_config
+from sparsegen.training.config import DataConfig, save_config
 from sparsegen.training.devices import build_fabric
 
 LR = 1e-4
-# A network that takes milliseconds, at a constant learning rate and without chance in its layers.
+# A constant learning rate, and no chance in the layers.
 SETTINGS = [
-    "model.image_size=32", "model.image_encoder.input_size=32", "model.image_encoder.table_size=4",
-    "model.image_encoder.patch_size=8", "model.image_encoder.width=32", "model.image_encoder.heads=2",
-    "model.image_encoder.depth=1", "model.width=32", "model.heads=2", "model.feed_forward=64",
-    "model.num_queries=16", "model.expansion=4", "model.detail_width=16", "model.decoder_layers=2",
-    "batch_size=4", "device=cpu", "precision=float32", "log_every=1", f"lr={LR}", "final=1", "warmup_steps=1",
+    *NETWORK, "batch_size=4", "device=cpu", "precision=float32", "log_every=1", f"lr={LR}", "final=1",
+    "warmup_steps=1",
 ]  # fmt: skip
 
 
@@ -38,6 +37,9 @@ def pack(tmp_path) -> Path:
     path = tmp_path / "balls.pack"
     save_packed(ball_viewsets(torch.rand(6, 3)), path)
     return path
+
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 
 def start_ranks(program: list[str]) -> list[subprocess.Popen[str]]:
@@ -61,12 +63,15 @@ def start_ranks(program: list[str]) -> list[subprocess.Popen[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("intermediate", [0.3, 0.0])
-def test_two_halves_of_a_batch_give_the_gradients_of_the_whole(tiny_config, pack, tmp_path, intermediate):
+@pytest.mark.parametrize(("strategy", "intermediate"), [("ddp", 0.3), ("ddp", 0.0), ("fsdp", 0.0)])
+def test_two_halves_of_a_batch_give_the_gradients_of_the_whole(
+    tiny_config, pack, tmp_path, strategy, intermediate
+):
     """With layers that no loss looks at, heads of their own, prefixes of the queries, and no noised view."""
     config = replace(
         tiny_config,
         batch_size=4,
+        strategy=strategy,
         data=DataConfig(train=str(pack)),
         elastic_probability=0.5,
         loss=replace(tiny_config.loss, intermediate=intermediate),
@@ -74,11 +79,10 @@ def test_two_halves_of_a_batch_give_the_gradients_of_the_whole(tiny_config, pack
     )
     save_config(config, tmp_path / "config.yaml")
     program = [one_rank.__file__, str(tmp_path / "config.yaml"), str(tmp_path / "gradients.pt")]
-    for process in start_ranks(program):
-        errors = process.communicate()[1]
-        assert process.returncode == 0, errors
+    done = subprocess.run([*TORCHRUN, *program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     halves = torch.load(tmp_path / "gradients.pt")
-    whole = one_rank.gradients(load_config(tmp_path / "config.yaml"), tmp_path)
+    whole = one_rank.gradients(replace(config, strategy="auto"), tmp_path)
     for of_halves, of_whole in zip(halves, whole, strict=True):
         assert of_halves.keys() == of_whole.keys()
         for name, expected in of_whole.items():
@@ -90,25 +94,28 @@ def test_two_halves_of_a_batch_give_the_gradients_of_the_whole(tiny_config, pack
 @pytest.mark.slow
 def test_a_run_goes_on_with_more_processes_and_with_fewer(pack):
     command = ["train", f"data.train={pack}", f"data.val={pack}", f"runs={pack.parent}", *SETTINGS]
-    assert main([*command, "name=one", "max_steps=6"]) == 0
+    assert main([*command, "name=one", "max_steps=8"]) == 0
     assert main([*command, "name=changing", "max_steps=2"]) == 0
-    program = [sys.executable, "-m", "sparsegen", *command, "name=changing", "max_steps=4", "devices=2"]
-    done = subprocess.run([*program, "strategy=ddp"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("resumed from") == 1  # one process speaks for both
-    middle = load_checkpoint(pack.parent / "changing" / "checkpoints" / "step_00000004.pt")
-    assert len(middle["rng"]) == 2
-    assert main([*command, "name=changing", "max_steps=6"]) == 0
+    two = [[sys.executable, "-m", "sparsegen", *command, "devices=2", "strategy=ddp"]]
+    two.append([*TORCHRUN, "-m", "sparsegen", *command, "strategy=fsdp"])
+    for program, steps in zip(two, (4, 6), strict=True):
+        settings = ["name=changing", f"max_steps={steps}"]
+        done = subprocess.run([*program, *settings], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("resumed from") == 1  # one process speaks for both
+        middle = load_checkpoint(pack.parent / "changing" / "checkpoints" / f"step_{steps:08d}.pt")
+        assert len(middle["rng"]) == 2
+    assert main([*command, "name=changing", "max_steps=8"]) == 0
     one, changing = (
-        load_checkpoint(pack.parent / name / "checkpoints" / "step_00000006.pt")
+        load_checkpoint(pack.parent / name / "checkpoints" / "step_00000008.pt")
         for name in ("one", "changing")
     )
-    assert (changing["step"], changing["samples"]) == (6, 24)
+    assert (changing["step"], changing["samples"]) == (8, 32)
     assert changing["running_loss"] == pytest.approx(one["running_loss"], rel=1e-4)
     for name, weights in one["model"].items():
         assert (changing["model"][name] - weights).abs().mean() < 0.1 * LR, name
     log = (pack.parent / "changing" / "log.jsonl").read_text().splitlines()
-    assert sum('"event": "train"' in line for line in log) == 6
+    assert sum('"event": "train"' in line for line in log) == 8
 
 
 @pytest.mark.slow
@@ -131,10 +138,37 @@ def test_a_killed_process_ends_the_other_and_the_checkpoint_is_whole(pack):
     assert not [path for path in checkpoints.folder.iterdir() if ".part" in path.name]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
+def test_torchrun_ends_when_a_process_is_killed_and_goes_on_when_it_is_run_again(pack):
+    command = ["-m", "sparsegen", "train", f"data.train={pack}", f"runs={pack.parent}", *SETTINGS]
+    endless = [*TORCHRUN, *command, "name=killed", "max_time=1h", "checkpoint_every=0s"]
+    checkpoints = CheckpointFolder(pack.parent / "killed" / "checkpoints")
+    with subprocess.Popen(endless, stderr=subprocess.PIPE, text=True) as agent:
+        while agent.poll() is None and checkpoints.latest() is None:
+            time.sleep(0.05)
+        children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
+        ranks = {pid: Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in children}
+        victim = next(int(pid) for pid, environment in ranks.items() if b"RANK=1" in environment)
+        os.kill(victim, signal.SIGKILL)
+        errors = agent.communicate()[1]
+    assert agent.returncode != 0
+    assert "SIGKILL" in errors
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    latest = checkpoints.latest()
+    assert latest is not None
+    step = load_checkpoint(latest)["step"]
+    assert not [path for path in checkpoints.folder.iterdir() if ".part" in path.name]
+    again = [*TORCHRUN, *command, "name=killed", f"max_steps={step + 2}"]
+    done = subprocess.run(again, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert load_checkpoint(checkpoints.path(step + 2))["samples"] == 4 * (step + 2)
+
+
 @pytest.mark.parametrize(
     ("settings", "environment", "expected"),
     [
-        ({"strategy": "dpp"}, {}, "strategy=dpp: expected auto or ddp"),
+        ({"strategy": "dpp"}, {}, "strategy=dpp: expected auto, ddp or fsdp"),
         ({"devices": 0}, {}, "devices=0 nodes=1: expected at least 1"),
         (
             {"devices": 4},

@@ -1,4 +1,4 @@
-"""`sparsegen train`: train a model, continue a run, or export its weights."""
+"""`sparsegen train`: train a model, continue a run, and what can be done with a run's folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-SUMMARY = "train on a viewset dataset, continue a run, or export its weights"
+SUMMARY = "train on a viewset dataset, continue a run, export or carry it, draw its curves"
 
 _EXAMPLES = """\
 examples:
@@ -18,6 +18,9 @@ examples:
                           anchors=fixed_random, num_queries=256, anchor_sampling=off
   sparsegen train --settings model=base                                show them all, and stop
   sparsegen train --export runs/run -o weights                         averaged weights as a model folder
+  sparsegen train --curves runs/a runs/b -o curves.svg                 learning curves as one picture
+  sparsegen train --shrink runs/run -o handover                        a run in files of at most 15 MiB, 60 in
+  sparsegen train --restore handover -o runs/run                       all, to go on with it elsewhere
 
 The same command again continues the run of that name. Ctrl-C ends it with a checkpoint.
 """
@@ -29,17 +32,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EXAMPLES
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of the run")
-    parser.add_argument("--settings", action="store_true", help="print the settings as YAML and stop")
-    parser.add_argument("--export", type=Path, metavar="RUN", help="write the weights of a run and stop")
-    parser.add_argument("-o", "--output", type=Path, help="folder for --export (default: RUN/weights)")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--settings", action="store_true", help="print the settings as YAML and stop")
+    instead.add_argument("--export", type=Path, metavar="RUN", help="write the weights of a run and stop")
+    instead.add_argument(
+        "--curves", type=Path, nargs="+", metavar="RUN", help="draw the validations of runs as SVG and stop"
+    )
+    instead.add_argument("--shrink", type=Path, metavar="RUN", help="write a run in small files and stop")
+    instead.add_argument("--restore", type=Path, metavar="FOLDER", help="make a run of such files and stop")
+    parser.add_argument(
+        "--axis", default="minutes", help="of --curves: minutes or objects (default: minutes)"
+    )
+    parser.add_argument("--mib", type=float, default=60, help="of --shrink: at most so much (default: 60)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="of --export (default: RUN/weights), --curves (curves.svg), --shrink (handover), --restore",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.export is not None:
-        from sparsegen.training.run import export_weights
-
-        print(export_weights(args.export, args.output))
-        return 0
+    for name, act in _ON_RUNS.items():
+        if getattr(args, name) is not None:
+            print(act(args))
+            return 0
     from sparsegen.training.config import compose_config, config_text
 
     if args.settings:
@@ -51,3 +68,37 @@ def run(args: argparse.Namespace) -> int:
     status = _EXIT_STATUS.get(train(config), 0)
     # The other processes of a run end well: their failure would count as the first one's.
     return status if os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0" else 0
+
+
+def _export(args: argparse.Namespace) -> object:
+    from sparsegen.training.run import export_weights
+
+    return export_weights(args.export, args.output)
+
+
+def _curves(args: argparse.Namespace) -> object:
+    from sparsegen.evaluation.curves import write_curves
+
+    path = args.output or Path("curves.svg")
+    write_curves(args.curves, path, args.axis)
+    return path
+
+
+def _shrink(args: argparse.Namespace) -> object:
+    from sparsegen.training.handover import shrink
+
+    folder = args.output or Path("handover")
+    return f"{folder}: {shrink(args.shrink, folder, args.mib)}"
+
+
+def _restore(args: argparse.Namespace) -> object:
+    from sparsegen.errors import InputError
+    from sparsegen.training.handover import restore
+
+    if args.output is None:
+        raise InputError("--restore: name the run to make of it, as in -o runs/run")
+    return restore(args.restore, args.output)
+
+
+# What is done with the folder of a run instead of training.
+_ON_RUNS = {"export": _export, "curves": _curves, "shrink": _shrink, "restore": _restore}

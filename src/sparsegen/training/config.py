@@ -64,8 +64,9 @@ class TrainConfig:
     device: str = "auto"  # auto, cpu, cuda
     devices: int = 1  # processes on each machine, which share a batch
     nodes: int = 1  # machines
-    strategy: str = "auto"  # auto: ddp where there are several processes
+    strategy: str = "auto"  # auto: ddp where there are several processes; ddp; fsdp: each holds a slice
     precision: str = "auto"  # auto: bfloat16 where the hardware has it; float32, bfloat16
+    compile: bool = False  # the transformer layers by torch.compile, which needs a C++ compiler on a CPU
     log_every: int = 50  # steps
     checkpoint_every: str = "5m"
     checkpoints_kept: int = 2

@@ -16,15 +16,17 @@ from sparsegen.cameras import Cameras
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 from sparsegen.models import SparseGen
+from sparsegen.training.sharding import share_out
 from sparsegen.views import Views
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.precision import Precision
+    from torch.distributed.device_mesh import DeviceMesh
 
 _FIELDS = ("means", "quats", "scales", "opacities", "colors")
 _PRECISIONS = ("float32", "bfloat16")
-_STRATEGIES = ("auto", "ddp")
+_STRATEGIES = ("auto", "ddp", "fsdp")
 # What gloo, NCCL and the store say when the process at the other end has gone.
 _LOST_PEER = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe", "TCPStore", "recvValue")
 
@@ -39,9 +41,9 @@ def build_fabric(
 ) -> Fabric:
     """Lightning Fabric for "auto", "cpu" or "cuda", launched; precision "auto" is bfloat16 where native.
 
-    `devices` processes on each of `nodes` machines share one batch (distributed data parallel): they are
-    started here as copies of this command, or are there already under `torchrun`. They must know if steps
-    leave `idle_parameters` without a gradient.
+    `devices` processes on each of `nodes` machines share one batch: they are started here as copies of this
+    command, or are there already under `torchrun`. Each holds the whole network ("ddp") or a slice of it
+    ("fsdp"). They must know if steps leave `idle_parameters` without a gradient.
     """
     from lightning_fabric import Fabric
 
@@ -52,7 +54,7 @@ def build_fabric(
     if precision not in ("auto", *_PRECISIONS):
         raise InputError(f"precision={precision}: expected auto, {' or '.join(_PRECISIONS)}")
     if strategy not in _STRATEGIES:
-        raise InputError(f"strategy={strategy}: expected {' or '.join(_STRATEGIES)}")
+        raise InputError(f"strategy={strategy}: expected auto, ddp or fsdp")
     cuda = torch.cuda.is_available() if device == "auto" else device == "cuda"
     devices, nodes = _world(devices, nodes)
     if cuda and devices > torch.cuda.device_count():
@@ -61,7 +63,11 @@ def build_fabric(
         precision = "bfloat16" if cuda or torch.cpu._is_avx512_bf16_supported() else "float32"
     kind = "cuda" if cuda else "cpu"
     plugin = _autocast(kind) if precision == "bfloat16" else None
-    chosen = _ddp(idle_parameters) if strategy == "ddp" or devices * nodes > 1 else "auto"
+    chosen: Any = "auto"
+    if strategy == "fsdp":
+        chosen = _fsdp(devices * nodes)
+    elif strategy == "ddp" or devices * nodes > 1:
+        chosen = _ddp(idle_parameters)
     fabric = Fabric(accelerator=kind, devices=devices, num_nodes=nodes, strategy=chosen, plugins=plugin)
     fabric.launch()
     return fabric
@@ -86,6 +92,16 @@ def _ddp(idle_parameters: bool) -> Any:
     from lightning_fabric.strategies.ddp import DDPStrategy
 
     return DDPStrategy(find_unused_parameters=idle_parameters)
+
+
+def _fsdp(processes: int) -> Any:
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
+    def share(wrapped: TensorModel, mesh: DeviceMesh) -> TensorModel:
+        share_out(wrapped.model, wrapped, mesh["data_parallel"])
+        return wrapped
+
+    return ModelParallelStrategy(share, data_parallel_size=processes, tensor_parallel_size=1)
 
 
 def _autocast(kind: str) -> Precision:
@@ -129,7 +145,7 @@ def set_random_states(fabric: Fabric, state: dict[str, Any], fresh_seed: Sequenc
     rank = fabric.global_rank
     on_cpu = [state["rng"]] if isinstance(state["rng"], Tensor) else state["rng"]
     if rank < len(on_cpu):
-        torch.set_rng_state(on_cpu[rank])
+        torch.set_rng_state(on_cpu[rank].clone())  # which PyTorch reads past a view's end
     else:
         torch.manual_seed(int(np.random.default_rng((*fresh_seed, rank)).integers(2**62)))
     if fabric.device.type == "cuda" and rank < len(state["cuda_rng"]):

@@ -8,6 +8,8 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
+from sparsegen.training.sharding import whole
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -28,7 +30,7 @@ class Ema(Generic[M]):
     def update(self, model: nn.Module) -> None:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        weights = [p.detach() for p in model.parameters()]
+        weights = [whole(p.detach()) for p in model.parameters()]
         torch._foreach_lerp_(list(self.model.parameters()), weights, 1 - decay)  # type: ignore[reportPrivateImportUsage]
         for average, current in zip(self.model.buffers(), model.buffers(), strict=True):
             average.copy_(current)

@@ -54,7 +54,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
 
 
 def learning_rate(config: OptimizerConfig, step: int, progress: float) -> float:
-    """The rate of step `step` (from 0) when the share `progress` of the run is done.
+    """The rate `step` steps after the start of the warm-up, when the share `progress` of the run is done.
 
     A linear rise over `warmup_steps`, times a cosine over the whole run from 1 to `final`.
     """

@@ -29,6 +29,7 @@ from sparsegen.training.objective import Objective, training_renderer
 from sparsegen.training.optimization import build_optimizer, learning_rate, set_learning_rate
 from sparsegen.training.pacing import Due, ending_signals
 from sparsegen.training.perceptual import perceptual_distance
+from sparsegen.training.sharding import repeated_layers, shared_moments, shared_weights, whole, whole_state
 from sparsegen.training.validation import Validator
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _BLIND_GAP, _BLIND_STEP = 0.5, 1000  # decibels, steps
 # What a step's time is split into.
 PHASES = ("data", "network", "splatting", "losses", "optimizer")
 # What a checkpoint holds besides weights, optimizer and random states.
-_PLAIN = ("step", "samples", "seconds_used", "running_loss", "best", "bad_steps", "validated")
+_PLAIN = ("step", "samples", "seconds_used", "running_loss", "best", "bad_steps", "validated", "warm_from")
 
 
 class Trainer:
@@ -65,8 +66,12 @@ class Trainer:
         if fabric.global_rank:  # or all processes would drop out the same units
             torch.manual_seed(config.seed + fabric.global_rank)
         self.ema = Ema(self.model, config.ema_decay)
-        optimizer = build_optimizer(self.model, config.optimizer)
-        self.wrapped, self.optimizer = fabric.setup(TensorModel(self.model), optimizer)
+        if config.compile:
+            for layer in repeated_layers(self.model):
+                layer.compile()
+        self.wrapped = fabric.setup_module(TensorModel(self.model))
+        # Now that the parameters are what the strategy makes of them.
+        self.optimizer = fabric.setup_optimizers(build_optimizer(self.model, config.optimizer))
         perceptual = perceptual_distance(config.loss, fabric.device)
         self.objective = Objective(config, self.model, self.wrapped, renderer, perceptual)
         self.sampler = Sampler(
@@ -88,6 +93,7 @@ class Trainer:
         self.best = -math.inf
         self.bad_steps = 0  # skipped in a row
         self.validated = -1  # step of the last validation
+        self.warm_from = 0  # step from which the learning rate warms up
 
     # --- the loop ------------------------------------------------------------------------------
 
@@ -145,7 +151,8 @@ class Trainer:
         batch = self.sampler.batch(self.step, self.samples)
         watch.lap("data")
         loss, terms = self._loss(batch)
-        set_learning_rate(self.optimizer, learning_rate(config.optimizer, self.step, self.progress()))
+        since_start = self.step - self.warm_from
+        set_learning_rate(self.optimizer, learning_rate(config.optimizer, since_start, self.progress()))
         self.fabric.backward(loss)
         watch.lap("network")
         norm = self.fabric.clip_gradients(
@@ -153,9 +160,11 @@ class Trainer:
         )
         value = float(self.fabric.all_reduce(loss.detach(), reduce_op="mean"))  # type: ignore[arg-type]
         assert norm is not None
+        norm = whole(norm)
         if usable(value, float(norm), self.running_loss, config.explosion):
             self.bad_steps = 0
             self.optimizer.step()
+            self.model.forget_constants()  # slices that become whole again lie where the old ones lay
             self.ema.update(self.model)
             known = not math.isnan(self.running_loss)
             self.running_loss = 0.99 * self.running_loss + 0.01 * value if known else value
@@ -241,9 +250,9 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs to continue exactly; all processes must ask for it."""
         return {
-            "model": self.model.state_dict(),
+            "model": whole_state(self.model.state_dict()),
             "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": whole_state(self.optimizer.state_dict()),
             **gather_random_states(self.fabric),
             **{name: getattr(self, name) for name in _PLAIN},
         }
@@ -261,10 +270,11 @@ class Trainer:
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint; `InputError` if it is of another model."""
         state = load_checkpoint(path, "cpu")
-        load_state(self.model, state["model"], path)
+        load_state(self.model, shared_weights(state["model"], self.model), path)
         self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.optimizer.load_state_dict(shared_moments(state["optimizer"], parameters))
         set_random_states(self.fabric, state, (self.config.seed, 3, state["step"]))
         for name in _PLAIN:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, getattr(self, name)))  # older checkpoints hold fewer
         logger.info("resumed from %s at step %d", path, self.step)

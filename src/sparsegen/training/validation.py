@@ -83,23 +83,23 @@ class Validator:
         self.batch_size = config.batch_size
 
     @torch.no_grad()
-    def scores(self, model: SparseGen, renderer: Renderer) -> Scores:
-        """Scores of a model in eval mode."""
+    def scores(self, model: SparseGen, renderer: Renderer, queries: int | None = None) -> Scores:
+        """Scores of a model in eval mode, or of only the first `queries` of its anchor queries."""
         one = self.inputs.select([0])
-        right = self._reconstruct(model, one)
+        right = self._reconstruct(model, one, queries)
         # Every object gets the next one's picture, at the same camera.
-        wrong = self._reconstruct(model, Views(one.images.roll(1, 0), one.cameras))
-        two = self._reconstruct(model, self.inputs)
+        wrong = self._reconstruct(model, Views(one.images.roll(1, 0), one.cameras), queries)
+        two = self._reconstruct(model, self.inputs, queries)
         whole, inside, iou, sharpness = self._compare(right, renderer)
         whole_wrong, *_ = self._compare(wrong, renderer)
         whole_two, *_ = self._compare(two, renderer)
         dead = torch.cat([dead_share(g) for g in right]).mean().item()
         return Scores(whole, inside, iou, whole - whole_wrong, whole_two, sharpness, dead)
 
-    def _reconstruct(self, model: SparseGen, inputs: Views) -> list[Gaussians]:
+    def _reconstruct(self, model: SparseGen, inputs: Views, queries: int | None) -> list[Gaussians]:
         pipeline = Pipeline(model)
         batches = torch.arange(inputs.batch_size).split(self.batch_size)
-        return [pipeline.generate(inputs.objects(ids), ids.tolist()) for ids in batches]
+        return [pipeline.generate(inputs.objects(ids), ids.tolist(), queries=queries) for ids in batches]
 
     def _compare(self, objects: Sequence[Gaussians], renderer: Renderer) -> list[float]:
         """PSNR, PSNR inside, IoU and sharpness of the target views, each a mean over views and objects."""
