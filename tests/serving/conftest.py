@@ -18,7 +18,7 @@ def serve(pipeline):
     """Clients of servers with the limits and the clock of choice."""
     clients = []
 
-    def start(**options):
+    def start(pipeline=pipeline, **options):
         client = TestClient(create_app(pipeline, **options), "http://127.0.0.1", raise_server_exceptions=True)
         clients.append(client.__enter__())
         return client

@@ -32,7 +32,7 @@ def running_server(app):
 
 
 @contextmanager
-def page_at(address, width=900, height=640):
+def page_at(address, width=1000, height=640):
     with open_page(width, height) as page:
         page.set_default_timeout(PATIENCE)
         page.goto(address)
