@@ -1,16 +1,20 @@
 """A server with a small network."""
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 
 from networks import build, small
 from sparsegen.generation import Pipeline
+from sparsegen.models.camera_head import CameraHead, CameraHeadConfig
 from sparsegen.serving.app import create_app
 
 
 @pytest.fixture(scope="session")
 def pipeline():
-    return Pipeline(build(small()))
+    torch.manual_seed(0)
+    head = CameraHead(CameraHeadConfig(size=16, width=8)).eval()
+    return Pipeline(build(small()), head, least_queries=2)
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_swapping_with_another_object(serve, tmp_path):
 
 
 def test_browsers_at_once_get_their_own_objects(serve, pipeline, tmp_path):
-    client = serve(pipeline=replace(pipeline, least_queries=2), limits=Limits(queue=50))
+    client = serve(limits=Limits(queue=50))
     colors = [(i / 11, 1 - i / 11, 0.3) for i in range(12)]
     pictures = [save_blob(tmp_path / f"{i}.png", color=c).read_bytes() for i, c in enumerate(colors)]
 
@@ -158,7 +158,7 @@ def test_browsers_at_once_get_their_own_objects(serve, pipeline, tmp_path):
 
 
 def test_fewer_queries_are_what_the_network_makes_of_them(serve, pipeline, picture):
-    client = serve(pipeline=replace(pipeline, least_queries=2))
+    client = serve()
     job = done(client, send(client, picture, samples=2, steps=3, seed=5))
     assert (job["least_queries"], job["queries"]) == (2, 6)
     views = frame(cut_out(picture), 32, -30, 26)
@@ -182,16 +182,16 @@ def test_fewer_queries_are_what_the_network_makes_of_them(serve, pipeline, pictu
     assert len(small_file.content) == 2 * 2 * 32
 
 
-def test_a_model_that_always_used_all_queries_makes_no_fewer(serve, picture, tmp_path):
-    client = serve()
+def test_a_model_that_always_used_all_queries_makes_no_fewer(serve, pipeline, picture):
+    client = serve(pipeline=replace(pipeline, least_queries=None))
     job = done(client, send(client, picture))
     assert job["least_queries"] is None
     answer = client.post(f"/api/jobs/{job['id']}/samples/0/scene", json={"keep": 3})
     assert (answer.status_code, "was not trained for that" in answer.text) == (422, True)
 
 
-def test_swapping_at_fewer_queries(serve, pipeline, picture, tmp_path):
-    client = serve(pipeline=replace(pipeline, least_queries=2))
+def test_swapping_at_fewer_queries(serve, picture):
+    client = serve()
     first, other = (done(client, send(client, picture, azimuth=a)) for a in (0, 120))
     swap = [{"kind": "swap", "queries": [1, 4], "other_job": other["id"]}]
     path = f"/api/jobs/{first['id']}/samples/0/scene"
@@ -203,7 +203,7 @@ def test_swapping_at_fewer_queries(serve, pipeline, picture, tmp_path):
 
 
 def test_selections_grow_by_attention(serve, pipeline, picture, tmp_path):
-    client = serve(pipeline=replace(pipeline, least_queries=2))
+    client = serve()
     job = done(client, send(client, picture))
     path = f"/api/jobs/{job['id']}/samples/0/selection"
     likeness = attention_likeness(pipeline, frame(cut_out(picture), 32, -30, 26), 5)
