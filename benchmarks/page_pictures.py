@@ -37,8 +37,9 @@ def main() -> None:
         browser = driver.chromium.launch(executable_path=args.browser, args=_ARGUMENTS)
         with browser.new_page(viewport={"width": 1180, "height": 820}) as page:
             take_desktop(page, address, args)
-        phone = {"width": 360, "height": 780}
-        with browser.new_page(viewport=phone, device_scale_factor=2, has_touch=True) as page:
+        with browser.new_page(
+            viewport={"width": 360, "height": 780}, device_scale_factor=2, has_touch=True
+        ) as page:
             make(page, address, args.picture)
             page.screenshot(path=args.output / "page_phone.png")
         browser.close()

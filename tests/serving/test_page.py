@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 import uvicorn
 
 from browser import open_page, pixels
@@ -56,8 +57,8 @@ def shot(page):
     return pixels(page.locator("#canvas").screenshot())
 
 
-def differ(first, second):
-    return float((first - second).abs().max()) > 0.1
+def differ(first, second, by=0.1):
+    return float((first - second).abs().max()) > by
 
 
 def press(page, name):
@@ -137,9 +138,9 @@ def test_by_keyboard_alone_and_errors_are_told(pipeline, tmp_path):
         settled(page)
         assert page.inner_text("#selected") == "6 of 6 queries selected"
         page.keyboard.press("Delete")
-        assert float(shot(page)[:, :300].min()) > 0.99
+        assert float(shot(page)[:, :150].min()) > 0.99
         page.keyboard.press("Control+z")
-        assert float(shot(page)[:, :300].min()) < 0.99
+        assert float(shot(page)[:, :150].min()) < 0.99
 
 
 @pytest.fixture
@@ -233,12 +234,12 @@ def test_parts_are_moved_scaled_recolored_and_swapped(made, tmp_path):
     until(page, "objects.length === 2")
     settled(page)
     other = file_of(page, tmp_path)
-    assert differ(other.means, whole.means)
+    assert not torch.allclose(other.means, whole.means, atol=1e-3)
     press(page, "invert")
     press(page, "swap")
-    assert not differ(file_of(page, tmp_path).means, whole.means)
+    torch.testing.assert_close(file_of(page, tmp_path).means, whole.means)
     press(page, "undo")
-    assert not differ(file_of(page, tmp_path).means, other.means)
+    torch.testing.assert_close(file_of(page, tmp_path).means, other.means)
     press(page, "clear")
     page.evaluate("editor.select([0])")
     page.select_option("#by", "alike")
@@ -264,9 +265,10 @@ def test_samples_stand_side_by_side_and_turn_as_one(made):
     before = [pixels(canvases.nth(i).screenshot()) for i in range(2)]
     assert page.evaluate("samples.views[0].data.some((x, i) => x !== samples.views[1].data[i])")
     canvases.nth(0).focus()
-    page.keyboard.press("ArrowRight")
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
     settled(page)
-    assert all(differ(pixels(canvases.nth(i).screenshot()), before[i]) for i in range(2))
+    assert all(differ(pixels(canvases.nth(i).screenshot()), before[i], 0.03) for i in range(2))
     page.locator("#compared button").nth(1).click()
     settled(page)
     assert page.evaluate("editor.sample") == 1
