@@ -1,13 +1,17 @@
 """Editing by query: what is selected, and that nothing else changes."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from gaussian_samples import TENSORS, recorded
+from networks import build, small, some_views
 from sparsegen import editing
 from sparsegen.cameras import orbit
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
+from sparsegen.generation import Pipeline
 from sparsegen.splatting import render
 
 
@@ -68,6 +72,47 @@ def test_grow_agrees_with_every_pair(monkeypatch):
     assert editing.grow(gaussians, selection, 0.2).tolist() == slow
     monkeypatch.setattr(editing, "_CHUNK", 100)
     assert editing.grow(gaussians, selection, 0.2).tolist() == slow
+
+
+def test_queries_that_attend_alike():
+    """Against the overlap of softmax rows, written out for each layer, head and pair of queries."""
+    pipeline, views = Pipeline(build(small(heads=2))), some_views(1, 1)
+    seen = []
+    layers: list[Any] = [layer.self_attention for layer in pipeline.model.decoder]
+    hooks = [layer.register_forward_pre_hook(lambda m, x: seen.append((m, x[0]))) for layer in layers]
+    pipeline.reconstruct(views)
+    for hook in hooks:
+        hook.remove()
+    slow = torch.zeros(6, 6)
+    for layer, x in seen:
+        q, k, _ = layer.qkv(x[0]).detach().double().split(32, dim=-1)
+        for head in (slice(0, 16), slice(16, 32)):
+            rows = (q[:, head] @ k[:, head].T / 4).softmax(1)
+            for i in range(6):
+                for j in range(6):
+                    slow[i, j] += (rows[i] * rows[j]).sqrt().sum() / (2 * len(seen))
+    likeness = editing.attention_likeness(pipeline, views)
+    torch.testing.assert_close(likeness, slow, atol=1e-5, rtol=0)
+    assert not any(layer._forward_pre_hooks for layer in layers)
+    assert editing.attention_likeness(pipeline, views, 4).shape == (4, 4)
+
+
+def test_grow_and_shrink_by_likeness():
+    gaussians = row()
+    likeness = torch.eye(5)
+    for i, j, value in ((0, 4, 0.9), (0, 2, 0.5), (4, 3, 0.8), (0, 1, 0.1)):
+        likeness[i, j] = likeness[j, i] = value
+    first = editing.select_ids(gaussians, [0])
+    assert ids(editing.grow_alike(first, likeness, 1)) == [0, 4]
+    # 3 is like 4 alone, 2 like 0 alone, and 3 is the more so
+    assert ids(editing.grow_alike(editing.select_ids(gaussians, [0, 4]), likeness, 1)) == [0, 3, 4]
+    assert ids(editing.grow_alike(first, likeness, 9)) == [0, 1, 2, 3, 4]
+    assert ids(editing.shrink_alike(editing.select_ids(gaussians, [0, 1, 4]), likeness, 1)) == [0, 4]
+    assert ids(editing.shrink_alike(first, likeness, 9)) == []
+    nothing = editing.select_ids(gaussians, [])
+    assert (
+        ids(editing.grow_alike(nothing, likeness, 3)) == ids(editing.shrink_alike(nothing, likeness, 3)) == []
+    )
 
 
 def test_delete_removes_whole_queries_and_nothing_else():

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
+from sparsegen.generation import Pipeline
+from sparsegen.views import Views
 
 # Keeps the centre of a query whose Gaussians are all transparent at their average.
 _LEAST_WEIGHT = 1e-6
@@ -81,6 +83,54 @@ def grow(gaussians: Gaussians, selection: Bool[Tensor, "m"], distance: float) ->
 def shrink(gaussians: Gaussians, selection: Bool[Tensor, "m"], distance: float) -> Bool[Tensor, "m"]:
     """The selection without the queries that have one outside of it within `distance`."""
     return ~grow(gaussians, ~selection, distance)
+
+
+@torch.no_grad()
+def attention_likeness(pipeline: Pipeline, views: Views, queries: int | None = None) -> Float[Tensor, "m m"]:
+    """How alike each two anchor queries attend to the others, 0 to 1, in one pass over clean views (1, V).
+
+    Bhattacharyya's coefficient of the rows of the decoder's self-attention, averaged over layers and heads.
+    (What queries attend to directly says little: a few of them get most of the attention of all.)
+    `queries` is that of `Pipeline.generate`. Raises `InputError`.
+    """
+    modules = [layer.self_attention for layer in pipeline.model.decoder]  # type: ignore[union-attr]
+    inputs: list[Tensor] = []
+    hooks = [m.register_forward_pre_hook(lambda _, args: inputs.append(args[0])) for m in modules]  # type: ignore[operator]
+    try:
+        pipeline.generate(views, [0], queries=queries)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    likeness = torch.zeros(0)
+    for module, x in zip(modules, inputs[-len(modules) :], strict=True):
+        roots = module.weights(x)[0].sqrt()  # type: ignore[operator, union-attr]
+        likeness = (roots @ roots.mT).mean(0) / len(modules) + (likeness if len(likeness) else 0)
+    return likeness.clamp(0, 1).cpu()
+
+
+def grow_alike(selection: Bool[Tensor, "m"], likeness: Float[Tensor, "m m"], count: int) -> Bool[Tensor, "m"]:
+    """The selection and the `count` other queries that are most like its own, on average.
+
+    `likeness` is that of `attention_likeness`.
+    """
+    if not selection.any():
+        return selection
+    nearest = likeness[:, selection].mean(1).masked_fill(selection, -1)
+    grown = selection.clone()
+    grown[nearest.topk(min(count, int((~selection).sum()))).indices] = True
+    return grown
+
+
+def shrink_alike(
+    selection: Bool[Tensor, "m"], likeness: Float[Tensor, "m m"], count: int
+) -> Bool[Tensor, "m"]:
+    """The selection without the `count` of its queries that are least like all of them, on average."""
+    if not selection.any():
+        return selection
+    farthest = likeness[:, selection].mean(1).masked_fill(~selection, 2)
+    shrunk = selection.clone()
+    shrunk[farthest.topk(min(count, int(selection.sum())), largest=False).indices] = False
+    return shrunk
 
 
 def delete(gaussians: Gaussians, selection: Bool[Tensor, "m"]) -> Gaussians:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 from sparsegen.models.camera_head import CameraHead
 from sparsegen.models.official import load_official
-from sparsegen.models.pretrained import load_camera_head, load_pretrained
+from sparsegen.models.pretrained import load_camera_head, load_config, load_pretrained
 from sparsegen.models.sparsegen import SparseGen
 from sparsegen.splatting import render
 from sparsegen.views import Views, cat_views
@@ -34,7 +35,9 @@ _ELEVATION = math.radians(25)
 @dataclass(frozen=True)
 class Pipeline:
     """A network ready to generate: pictures in, Gaussians out. `camera_head` knows the cameras of pictures
-    that come without one (`sparsegen.pose`).
+    that come without one (`sparsegen.pose`). `least_queries` is how few anchor queries the network was
+    trained to make do with, None if it always used all. `turn` is entered around every pass of the network:
+    who shares a network between threads waits there, and who gives up raises there.
 
     >>> pipeline = Pipeline.from_pretrained()
     >>> gaussians = pipeline(views)[0]
@@ -42,21 +45,24 @@ class Pipeline:
 
     model: SparseGen
     camera_head: CameraHead | None = None
+    least_queries: int | None = None
+    turn: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @staticmethod
     def from_pretrained(source: str | Path | None = None, device: str = "auto") -> Pipeline:
         """The weights in the package, a folder (`config.json` and `model.safetensors`), or the reference's
         `model.pth`; on CUDA where there is one, if `device` is "auto". Raises `InputError`."""
         path = SHIPPED_WEIGHTS if source is None else Path(source)
-        head = None
+        head = least = None
         if path.is_file():
             model = load_official(path)
         elif path.is_dir():
             model, head = load_pretrained(path), load_camera_head(path)
+            least = load_config(path).get("training", {}).get("least_queries")
         else:
             raise InputError(f"{path}: no such model; give a folder with config.json, or a model.pth")
         chosen = choose_device(device)
-        return Pipeline(model.to(chosen).eval(), None if head is None else head.to(chosen))
+        return Pipeline(model.to(chosen).eval(), None if head is None else head.to(chosen), least)
 
     @property
     def device(self) -> torch.device:
@@ -127,7 +133,8 @@ class Pipeline:
     def reconstruct(self, views: Views, queries: int | None = None) -> Gaussians:
         """One pass over clean views (B, V) of B objects, without noise; alphas are not looked at."""
         views = views.without_alphas().to(self.device)
-        return self.model(views, views.images.new_zeros(views.images.shape[:2]), queries=queries)[-1]
+        with self.turn():
+            return self.model(views, views.images.new_zeros(views.images.shape[:2]), queries=queries)[-1]
 
     def _denoise(
         self,
@@ -146,7 +153,8 @@ class Pipeline:
             times = torch.cat([times.new_zeros(clean.images.shape[:2]), times], dim=1)
             if conditioning is not None:
                 conditioning = torch.cat([clean.images, conditioning], dim=1)
-        return self.model(views, times, conditioning, queries=queries)[-1]
+        with self.turn():
+            return self.model(views, times, conditioning, queries=queries)[-1]
 
 
 def choose_device(name: str) -> torch.device:

@@ -6,10 +6,17 @@ import pytest
 import torch
 from plyfile import PlyData
 
+from networks import build, small
 from sparsegen.cli.main import main
+from sparsegen.editing import attention_likeness
 from sparsegen.formats.gaussian_files import load_gaussians, save_gaussians
 from sparsegen.formats.ply import load_ply, save_ply
+from sparsegen.generation import Pipeline
+from sparsegen.models.pretrained import save_pretrained
+from sparsegen.photos import frame, read_photo
+from sparsegen.pose import estimate_camera
 from test_editing import row
+from test_photos import save_blob
 
 
 @pytest.fixture
@@ -48,6 +55,26 @@ def test_selections_add_up_and_changes_follow_each_other(file, tmp_path, capsys)
     torch.testing.assert_close(edited.scales[0], torch.full((3,), 0.04), rtol=0.05, atol=0)
     torch.testing.assert_close(edited.means[:2, 1], torch.tensor([0.5, 0.5]), rtol=0, atol=1e-3)
     torch.testing.assert_close(edited.means[2:, 1], torch.zeros(8), rtol=0, atol=1e-3)
+
+
+def test_growing_alike_looks_at_the_picture(tmp_path, capsys):
+    """The file's object is a prefix of the model's; what the command selects is what the functions do."""
+    pipeline = Pipeline(build(small()))
+    save_pretrained(pipeline.model, tmp_path, torch.float32)
+    picture = save_blob(tmp_path / "blob.png")
+    rgba = read_photo(picture)
+    camera = estimate_camera(pipeline, rgba)[0]
+    views = frame(rgba, 32, camera.azimuth, camera.elevation)
+    save_ply(tmp_path / "made.ply", pipeline(views, queries=5)[0])
+    likeness = attention_likeness(pipeline, views, 5)
+    expected = {int(likeness[1].topk(2).indices[1]), 1}
+    command = ["edit", tmp_path / "made.ply", "--ids", 1, "--list", "--picture", picture, "--model", tmp_path]
+    assert not run(*command, "--grow-alike", 1)
+    assert {int(i) for i in capsys.readouterr().out.split(",")} == expected
+    assert run(*command[:4], "--list", "--grow-alike", 1) == 2
+    assert "--picture is missing" in capsys.readouterr().err
+    assert run(*command, "--shrink-alike=-1") == 2
+    assert "--shrink-alike: expected at least 0, found -1" in capsys.readouterr().err
 
 
 def test_swap_with_another_file(file, tmp_path):

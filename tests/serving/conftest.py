@@ -1,16 +1,20 @@
 """A server with a small network."""
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 
 from networks import build, small
 from sparsegen.generation import Pipeline
+from sparsegen.models.camera_head import CameraHead, CameraHeadConfig
 from sparsegen.serving.app import create_app
 
 
 @pytest.fixture(scope="session")
 def pipeline():
-    return Pipeline(build(small()))
+    torch.manual_seed(0)
+    head = CameraHead(CameraHeadConfig(size=16, width=8)).eval()
+    return Pipeline(build(small()), head, least_queries=2)
 
 
 @pytest.fixture
@@ -18,7 +22,7 @@ def serve(pipeline):
     """Clients of servers with the limits and the clock of choice."""
     clients = []
 
-    def start(**options):
+    def start(pipeline=pipeline, **options):
         client = TestClient(create_app(pipeline, **options), "http://127.0.0.1", raise_server_exceptions=True)
         clients.append(client.__enter__())
         return client

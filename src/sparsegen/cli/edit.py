@@ -17,11 +17,14 @@ _EXAMPLES = """\
 examples:
   sparsegen edit car.ply --sphere 0.25,0.17,-0.1,0.08 --list             which queries are there
   sparsegen edit car.ply --nearest 0.25,0.17,-0.1 --grow 0.06 --delete -o no_wheel.ply
+  sparsegen edit car.ply --nearest 0.25,0.17,-0.1 --picture car.png --grow-alike 9 --delete -o bare.ply
   sparsegen edit car.ply --box=-0.2,-0.2,0.03,0.2,0.2,0.2 --recolor 0.8,0.1,0.1 -o red_roof.ply
   sparsegen edit car.ply --box 0,-1,-1,1,1,1 --swap other.ply -o half_and_half.ply
 
 Selections add up; then they grow, shrink and are turned around; then the selected queries are swapped,
-scaled, moved, recolored and deleted, in this order. Points are x,y,z in world units: the object faces +X,
+scaled, moved, recolored and deleted, in this order. Growing by distance takes what lies near; growing alike
+takes what attends to the rest of the object in the same way, often the same part on the other side: the
+network looks at the picture again for it. Points are x,y,z in world units: the object faces +X,
 +Z is up, its bounding box has a diagonal of about 1. Write --option=-1,... where a list starts with a minus.
 PLY files that sparsegen wrote know their queries; for other files --expansion says how many Gaussians in a
 row belong to one query (1 where it is left out).
@@ -42,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     select("--nearest", metavar="X,Y,Z", help="the query nearest to a point")
     select("--grow", type=float, metavar="D", help="also what lies within D of the selection")
     select("--shrink", type=float, metavar="D", help="without what lies within D of the rest")
+    select("--grow-alike", type=int, metavar="N", help="also the N queries that attend most alike")
+    select("--shrink-alike", type=int, metavar="N", help="without the N that attend least alike")
+    select("--picture", type=Path, metavar="FILE", help="what the object was made from, for growing alike")
+    select("--model", type=Path, help="the model it was made with (default: shipped weights)")
     select("--invert", action="store_true", help="everything else")
     change = parser.add_argument_group("changing").add_argument
     change("--swap", type=Path, metavar="FILE", help="take the queries from another object of the same model")
@@ -115,7 +122,35 @@ def _selection(args: argparse.Namespace, gaussians: Gaussians) -> Tensor:
         selection = editing.grow(gaussians, selection, args.grow)
     if args.shrink is not None:
         selection = editing.shrink(gaussians, selection, args.shrink)
+    if args.grow_alike is not None or args.shrink_alike is not None:
+        likeness = _likeness(args, editing.query_count(gaussians))
+        selection = editing.grow_alike(selection, likeness, args.grow_alike or 0)
+        selection = editing.shrink_alike(selection, likeness, args.shrink_alike or 0)
     return ~selection if args.invert else selection
+
+
+def _likeness(args: argparse.Namespace, count: int) -> Tensor:
+    """How alike the object's queries attend when the network looks at its picture."""
+    from sparsegen.editing import attention_likeness
+    from sparsegen.errors import InputError
+    from sparsegen.generation import Pipeline
+    from sparsegen.photos import frame, read_photo
+    from sparsegen.pose import estimate_camera
+
+    for option in ("grow_alike", "shrink_alike"):
+        if (getattr(args, option) or 0) < 0:
+            name = option.replace("_", "-")
+            raise InputError(f"--{name}: expected at least 0, found {getattr(args, option)}")
+    if args.picture is None:
+        raise InputError("--picture is missing: name the picture that the object was made from")
+    pipeline = Pipeline.from_pretrained(args.model)
+    most = pipeline.model.config.num_queries
+    if count > most:
+        raise InputError(f"{args.file}: has {count:,} queries, the model {most:,}; --model names its own")
+    rgba = read_photo(args.picture)
+    camera = estimate_camera(pipeline, rgba)[0]
+    views = frame(rgba, pipeline.model.config.image_size, camera.azimuth, camera.elevation)
+    return attention_likeness(pipeline, views, count)
 
 
 def _change(args: argparse.Namespace, gaussians: Gaussians, selection: Tensor) -> Gaussians:

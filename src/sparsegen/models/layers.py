@@ -26,6 +26,11 @@ class SelfAttention(nn.Module):
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         return self.output(_attend(q, k, v, self.heads, self.dropout if self.training else 0.0))
 
+    def weights(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b heads n n"]:
+        """How much each token (rows) attends to each other one; rows sum to 1."""
+        q, k, _ = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in self.qkv(x).chunk(3, dim=-1))
+        return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
+
 
 class CrossAttention(nn.Module):
     """Multi-head attention of queries to another token sequence."""

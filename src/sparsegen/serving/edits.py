@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from pydantic import BaseModel, Field
 from torch import Tensor
 
@@ -56,12 +56,16 @@ class Edited:
 
 
 def apply_edits(
-    gaussians: Gaussians, edits: Sequence[Edit], find: Callable[[str, int], Gaussians | None]
+    gaussians: Gaussians, edits: Sequence[Edit], find: Callable[[str, int], Gaussians | None], whole: int
 ) -> Edited:
-    """Apply edits in order; `find` gives the other object of a swap. Raises `InputError`."""
+    """Apply edits in order; `find` gives the other object of a swap. Raises `InputError`.
+
+    Edits name queries of the object with all of its queries, `whole` in number; `gaussians` may have fewer.
+    """
     edited = Edited(gaussians, editing.select_ids(gaussians, []))
+    count = editing.query_count(gaussians)
     for edit in edits:
-        selection = editing.select_ids(gaussians, edit.queries)
+        selection = editing.select_ids(gaussians, [q for q in edit.queries if not count <= q < whole])
         if edit.kind == "delete":
             edited = Edited(edited.gaussians, edited.deleted | selection)
         else:
@@ -96,3 +100,17 @@ def spread(edited: Edited, queries: Sequence[int], distance: float) -> list[int]
     else:
         changed = editing.shrink(edited.gaussians, selection, -distance)
     return (changed & ~edited.deleted).nonzero()[:, 0].tolist()
+
+
+def spread_alike(
+    edited: Edited, queries: Sequence[int], likeness: Float[Tensor, "m m"], count: int
+) -> list[int]:
+    """A selection grown by the `count` queries that are most like it, or shrunk where that is negative."""
+    left = ~edited.deleted
+    selection = editing.select_ids(edited.gaussians, queries)[left]
+    among = likeness[left][:, left]
+    if count >= 0:
+        changed = editing.grow_alike(selection, among, count)
+    else:
+        changed = editing.shrink_alike(selection, among, -count)
+    return left.nonzero()[changed, 0].tolist()

@@ -20,7 +20,7 @@ from sparsegen.training.config import TrainConfig, load_config, save_config
 from sparsegen.training.dataset import load_training_set
 from sparsegen.training.devices import build_fabric, lost_peers
 from sparsegen.training.logs import logger
-from sparsegen.training.objective import has_idle_parameters
+from sparsegen.training.objective import ELASTIC_MIN_SHARE, has_idle_parameters
 from sparsegen.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def export_weights(run: Path, out: Path | None = None) -> Path:
     load_state(model, state["ema"]["model"], path)
     out = run / "weights" if out is None else out
     training = {name: state[name] for name in ("step", "samples", "seconds_used")}
+    if config.elastic_probability:
+        training["least_queries"] = round(config.model.num_queries * ELASTIC_MIN_SHARE)
     save_pretrained(model.eval(), out, dtype=torch.float16, extra={"training": training})
     return out
 

@@ -107,6 +107,7 @@ class SplatView {
     this.selection = new Set();
     this.count = 0;
     this.data = new Float32Array();
+    this.together = [this]; // views that turn as one, and share their orbit
     this.onframe = () => {};
     const options = { antialias: false, alpha: false, preserveDrawingBuffer: true, powerPreference: "high-performance" };
     this.gl = canvas.getContext("webgl2", options);
@@ -166,6 +167,11 @@ class SplatView {
     if (this.waiting) return;
     this.waiting = true;
     requestAnimationFrame(() => { this.waiting = false; this.draw(); });
+  }
+
+  /** The orbit has changed. */
+  turned() {
+    for (const view of this.together) view.redraw();
   }
 
   /** Focal length in pixels: the training cameras', over the shorter side. */
@@ -320,7 +326,7 @@ function steer(view, clicked = () => {}) {
     } else if (event.buttons & 2 || event.ctrlKey) view.orbit.pan(-dx / side, -dy / side);
     else view.orbit.turn((-240 * dx) / side, (180 * dy) / side);
     fingers.set(event.pointerId, event);
-    view.redraw();
+    view.turned();
   });
   for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => {
     if (!fingers.delete(event.pointerId) || name === "pointercancel" || moved > 5 || event.button > 0) return;
@@ -330,7 +336,7 @@ function steer(view, clicked = () => {}) {
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
     view.orbit.zoom(Math.exp(Math.max(-100, Math.min(100, event.deltaY)) / 400));
-    view.redraw();
+    view.turned();
   }, { passive: false });
   canvas.addEventListener("keydown", (event) => {
     const turns = { ArrowLeft: [-10, 0], ArrowRight: [10, 0], ArrowUp: [0, 8], ArrowDown: [0, -8] };
@@ -340,6 +346,6 @@ function steer(view, clicked = () => {}) {
     else if (zooms[event.key]) view.orbit.zoom(zooms[event.key]);
     else return;
     event.preventDefault();
-    view.redraw();
+    view.turned();
   });
 }

@@ -5,7 +5,8 @@ async function ask(path, options = {}) {
   let answer;
   try {
     answer = await fetch(`/api/${path}`, options);
-  } catch {
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
     throw new Error("The server does not answer; is sparsegen serve still running?");
   }
   if (answer.ok) return answer;
@@ -17,21 +18,26 @@ async function ask(path, options = {}) {
 const json = (body) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 const api = {
+  signal: null, // stops what the server is asked for, where that is not a job of its own
+
   make(pictures, settings) {
     const form = new FormData();
     for (const picture of pictures) form.append("pictures", picture);
     for (const [name, value] of Object.entries(settings)) if (value !== "") form.append(name, value);
     return ask("jobs", { method: "POST", body: form }).then((r) => r.json());
   },
+  again: (id, body) => ask(`jobs/${id}/again`, json(body)).then((r) => r.json()),
   open(file) {
     const form = new FormData();
     form.append("file", file);
-    return ask("files", { method: "POST", body: form }).then((r) => r.json());
+    return ask("files", { method: "POST", body: form, signal: api.signal }).then((r) => r.json());
   },
-  job: (id) => ask(`jobs/${id}`).then((r) => r.json()),
+  job: (id) => ask(`jobs/${id}`, { signal: api.signal }).then((r) => r.json()),
   cancel: (id) => ask(`jobs/${id}`, { method: "DELETE" }),
-  scene: (id, sample, edits) => ask(`jobs/${id}/samples/${sample}/scene`, json({ edits })).then((r) => r.arrayBuffer()),
-  spread: (id, sample, edits, queries, distance) =>
-    ask(`jobs/${id}/samples/${sample}/selection`, json({ edits, queries, distance })).then((r) => r.json()),
-  file: (id, sample, edits, kind) => ask(`jobs/${id}/samples/${sample}/file?kind=${kind}`, json({ edits })).then((r) => r.blob()),
+  scene: (id, sample, edits, keep) =>
+    ask(`jobs/${id}/samples/${sample}/scene`, { ...json({ edits, keep }), signal: api.signal }).then((r) => r.arrayBuffer()),
+  spread: (id, sample, body) =>
+    ask(`jobs/${id}/samples/${sample}/selection`, { ...json(body), signal: api.signal }).then((r) => r.json()),
+  file: (id, sample, edits, keep, kind, signal = api.signal) =>
+    ask(`jobs/${id}/samples/${sample}/file?kind=${kind}`, { ...json({ edits, keep }), signal }).then((r) => r.blob()),
 };

@@ -1,14 +1,16 @@
-// One object under edit: which queries are selected, and the list of edits that the server applies.
+// One object under edit: of how many queries it is, which of them are selected, and the list of edits that
+// the server applies.
 "use strict";
 
 class Editor {
   constructor(view, changed) {
-    Object.assign(this, { view, changed, job: null, sample: 0, done: [], undone: [], selection: new Set() });
+    Object.assign(this, { view, changed, job: null, sample: 0, keep: 0, done: [], undone: [], selection: new Set() });
   }
 
-  async open(job, sample) {
-    const scene = await api.scene(job.id, sample, []);
-    Object.assign(this, { job, sample, done: [], undone: [] });
+  /** Show one sample of a job; of `keep` queries, all where left out. */
+  async open(job, sample, keep = job.queries) {
+    const scene = await api.scene(job.id, sample, [], keep);
+    Object.assign(this, { job, sample, keep, done: [], undone: [] });
     this.unit = job.frame.radius / 1.3;
     this.view.show(scene);
     this.select([]);
@@ -41,10 +43,13 @@ class Editor {
     this.select([...this.present()].filter((q) => !this.selection.has(q)));
   }
 
-  async spread(direction) {
-    const distance = 0.08 * this.unit * direction;
-    const { queries } = await api.spread(this.job.id, this.sample, this.done, [...this.selection], distance);
-    this.select(queries);
+  /** Grow or shrink by distance, or by how alike queries attend. */
+  async spread(direction, by) {
+    const chosen = [...this.selection];
+    if (!chosen.length) return;
+    const amount = by === "alike" ? Math.ceil(0.4 * chosen.length) : 0.08 * this.unit;
+    const body = { edits: this.done, keep: this.keep, queries: chosen, [by]: direction * amount };
+    this.select((await api.spread(this.job.id, this.sample, body)).queries);
   }
 
   async edit(edit) {
@@ -61,12 +66,20 @@ class Editor {
   }
 
   /** Nothing changes here unless the server could apply the edits. */
-  async apply(done, undone) {
-    const scene = await api.scene(this.job.id, this.sample, done);
-    Object.assign(this, { done, undone });
+  async apply(done, undone, keep = this.keep) {
+    const scene = await api.scene(this.job.id, this.sample, done, keep);
+    Object.assign(this, { done, undone, keep });
     this.view.show(scene);
     const present = this.present();
     this.select([...this.selection].filter((q) => present.has(q)));
+  }
+
+  resize(keep) {
+    return this.apply(this.done, this.undone, keep);
+  }
+
+  file(kind, signal) {
+    return api.file(this.job.id, this.sample, this.done, this.keep, kind, signal);
   }
 
   move(direction) {

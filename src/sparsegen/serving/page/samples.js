@@ -1,0 +1,77 @@
+// The samples of one job: small pictures of all, and all of them large beside each other, turning as one.
+"use strict";
+
+class Samples {
+  constructor(view, taken) {
+    Object.assign(this, { view, taken, job: null, views: [] });
+    const canvas = document.createElement("canvas");
+    canvas.className = "thumb";
+    document.body.append(canvas);
+    this.thumb = new SplatView(canvas);
+    $("compare").addEventListener("click", () => attempt(() => this.compare($("compared").hidden), "Drawing"));
+  }
+
+  /** Every sample from the picture's own camera, as small pictures to choose from. */
+  async show(job) {
+    this.job = job;
+    await this.compare(false);
+    $("samples-list").hidden = $("compare").hidden = job.samples < 2;
+    if (job.samples < 2) return;
+    Object.assign(this.thumb.orbit, { ...this.view.orbit, radius: 0.75 * this.view.orbit.radius });
+    const buttons = [];
+    for (let i = 0; i < job.samples; i++) {
+      this.thumb.show(await api.scene(job.id, i, [], job.queries));
+      this.thumb.draw();
+      const image = new Image();
+      image.src = this.thumb.canvas.toDataURL();
+      image.alt = this.name(i);
+      const button = element("button", image);
+      button.title = this.name(i);
+      button.addEventListener("click", () => attempt(() => this.take(i), "Opening"));
+      buttons.push(button);
+    }
+    $("samples-list").replaceChildren(...buttons);
+    this.mark(0);
+  }
+
+  /** How well a sample agrees with the picture, and which of them does best. */
+  name(i) {
+    const scores = this.job.agreements, best = this.job.samples > 1 && scores[i] === Math.max(...scores);
+    return `Sample ${i + 1} · ${scores[i].toFixed(1)} dB${best ? ", best" : ""}`;
+  }
+
+  mark(sample) {
+    [...$("samples-list").children].forEach((button, i) => button.setAttribute("aria-pressed", i === sample));
+  }
+
+  async take(sample) {
+    await this.compare(false);
+    await this.taken(this.job, sample);
+    this.mark(sample);
+  }
+
+  /** All samples beside each other, or the one under edit alone. */
+  async compare(on) {
+    $("compared").hidden = !on;
+    $("compare").setAttribute("aria-pressed", on);
+    $("stage").classList.toggle("comparing", on);
+    for (const { gl } of this.views) gl.getExtension("WEBGL_lose_context").loseContext();
+    this.views = [];
+    $("compared").replaceChildren();
+    if (!on) return;
+    const { job, view } = this;
+    for (let i = 0; i < job.samples; i++) {
+      const canvas = document.createElement("canvas");
+      canvas.setAttribute("aria-label", `3D view of sample ${i + 1}. Arrow keys turn all, plus and minus zoom.`);
+      const button = element("button", "Take it");
+      button.addEventListener("click", () => attempt(() => this.take(i), "Opening"));
+      $("compared").append(element("figure", canvas, element("figcaption", this.name(i), button)));
+      const one = new SplatView(canvas);
+      one.orbit = view.orbit;
+      one.show(await api.scene(job.id, i, [], job.queries));
+      steer(one);
+      this.views.push(one);
+    }
+    for (const one of this.views) one.together = [view, ...this.views];
+  }
+}

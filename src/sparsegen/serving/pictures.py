@@ -1,0 +1,75 @@
+"""Uploaded pictures: checked, cut out, and kept small."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from sparsegen.errors import InputError
+from sparsegen.formats.images import to_pil
+from sparsegen.photos import read_photo
+from sparsegen.pose import CameraEstimate
+from sparsegen.serving.files import at_a_path
+from sparsegen.serving.limits import Limits
+
+# Four times what the networks see of it.
+_LARGEST = 512
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of an object: as a file, or cut out already; and what is known of its camera.
+
+    `known` are azimuth and elevation in degrees, None where they are to be found; `estimates` are those of
+    the camera, best first, if they have been made.
+    """
+
+    content: bytes | UInt8[Tensor, "4 h w"]
+    known: tuple[float | None, float | None] = (None, None)
+    estimates: tuple[CameraEstimate, ...] | None = None
+
+    @property
+    def rgba(self) -> Float[Tensor, "4 h w"]:
+        assert isinstance(self.content, Tensor)
+        return self.content.float() / 255
+
+    def png(self) -> bytes:
+        buffer = io.BytesIO()
+        to_pil(self.rgba).save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def check_picture(data: bytes, limits: Limits) -> None:
+    """Raise `InputError` for what is no picture, or has too many pixels; nothing is decoded."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                pixels = image.width * image.height
+    except Image.DecompressionBombError:
+        pixels = limits.pixels + 1
+    except Exception:  # a damaged file can make Pillow's decoders raise almost anything
+        raise InputError("not a picture, or of an unknown format; give a PNG, JPEG or WebP file") from None
+    if pixels > limits.pixels:
+        raise InputError(f"the picture has more than {limits.pixels:,} pixels; scale it down")
+
+
+def cut_out_small(data: bytes, name: str) -> UInt8[Tensor, "4 h w"]:
+    """The object in a picture file, without what is all transparent around it, at most 512 pixels large.
+
+    Raises `InputError`, which calls the picture by `name`.
+    """
+    with at_a_path(data, name) as path:
+        rgba = read_photo(path)
+    seen = rgba[3] > 0
+    rows, columns = (torch.where(seen.any(dim))[0] for dim in (1, 0))
+    image = to_pil(rgba[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    image.thumbnail((_LARGEST, _LARGEST))
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)

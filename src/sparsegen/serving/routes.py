@@ -1,0 +1,210 @@
+"""What the server can be asked: for jobs that make objects, and for their objects, edited."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Body, FastAPI, File, Form, HTTPException, UploadFile
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+
+from sparsegen.editing import query_count
+from sparsegen.errors import InputError
+from sparsegen.gaussians import Gaussians
+from sparsegen.serving.edits import Edit, Edited, Queries, apply_edits, spread, spread_alike
+from sparsegen.serving.files import DOWNLOADS, encode, open_file
+from sparsegen.serving.jobs import Job, Jobs
+from sparsegen.serving.limits import MAX_EDITS, MAX_PICTURES, MAX_SAMPLES, MAX_STEPS, Limits
+from sparsegen.serving.pictures import Picture, check_picture
+from sparsegen.serving.studio import Order, Result, Studio
+from sparsegen.viewer import scene_frame
+
+_BINARY = "application/octet-stream"
+
+_Angle = Annotated[float, Field(ge=-360, le=360, allow_inf_nan=False)]
+_Samples = Annotated[int, Field(ge=1, le=MAX_SAMPLES)]
+_Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+_Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Direction(BaseModel):
+    """Where a picture was taken from, in degrees; 0, 0 is straight in front."""
+
+    azimuth: _Angle
+    elevation: _Angle
+
+
+class Again(BaseModel):
+    """How to make an object again: with these cameras, one for each picture, null where it is to be found."""
+
+    cameras: Annotated[list[Direction | None], Field(max_length=MAX_PICTURES)] = []
+    samples: _Samples = 1
+    steps: _Steps = 1
+    seed: _Seed = 0
+
+
+class Edits(BaseModel):
+    """Edits of one object, in order; `keep` makes it of only so many of its anchor queries."""
+
+    edits: Annotated[list[Edit], Field(max_length=MAX_EDITS)] = []
+    keep: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+
+
+class Spread(Edits):
+    """A selection to grow by a distance in world units, or by a number of queries that attend alike; to
+    shrink where that is negative."""
+
+    queries: Queries
+    distance: Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)] = 0
+    alike: Annotated[int, Field(gt=-(2**31), lt=2**31)] = 0
+
+
+def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Limits) -> None:
+    """Making objects, and how far that is."""
+
+    def told(job: Job[Order, Result]) -> dict[str, Any]:
+        return _told(job, jobs.ahead(job.id), studio)
+
+    @app.post("/api/jobs", status_code=202)
+    def make(
+        pictures: Annotated[list[UploadFile], File(max_length=MAX_PICTURES)],
+        samples: Annotated[_Samples, Form()] = 1,
+        steps: Annotated[_Steps, Form()] = 1,
+        seed: Annotated[_Seed, Form()] = 0,
+        azimuth: Annotated[_Angle | None, Form()] = None,
+        elevation: Annotated[_Angle | None, Form()] = None,
+    ) -> dict[str, Any]:
+        """Make objects from one picture, or a few of the same object; the angles are the first picture's."""
+        contents = [picture.file.read() for picture in pictures]
+        for content in contents:
+            check_picture(content, limits)
+        first, *others = contents
+        taken = (Picture(first, (azimuth, elevation)), *map(Picture, others))
+        return told(jobs.submit(Order(taken, samples, steps, seed)))
+
+    @app.post("/api/jobs/{job_id}/again", status_code=202)
+    def make_again(job_id: str, body: Again) -> dict[str, Any]:
+        """Make objects from the pictures of an earlier job."""
+        order = _result(jobs, job_id).order
+        if order is None:
+            raise InputError("this object was opened from a file; there is no picture to make it from")
+        if len(body.cameras) > len(order.pictures):
+            raise InputError(f"{len(body.cameras)} cameras for {len(order.pictures)} pictures; give one each")
+        known = [(c.azimuth, c.elevation) if c else (None, None) for c in body.cameras]
+        known += [(None, None)] * (len(order.pictures) - len(known))
+        taken = tuple(
+            Picture(p.content, pair, p.estimates) for p, pair in zip(order.pictures, known, strict=True)
+        )
+        return told(jobs.submit(Order(taken, body.samples, body.steps, body.seed)))
+
+    @app.post("/api/files", status_code=201)
+    def open_gaussians(file: Annotated[UploadFile, File()]) -> dict[str, Any]:
+        """Open a Gaussian file to look at it and edit it."""
+        return told(jobs.add(Result((open_file(file.file.read(), limits),))))
+
+    @app.get("/api/jobs/{job_id}")
+    def look(job_id: str) -> dict[str, Any]:
+        """How far a job is, and what it found."""
+        return told(_known(jobs.get(job_id)))
+
+    @app.delete("/api/jobs/{job_id}")
+    def cancel(job_id: str) -> dict[str, Any]:
+        """Cancel a job, or forget its result."""
+        return told(_known(jobs.cancel(job_id)))
+
+    @app.get("/api/jobs/{job_id}/cutouts/{index}", response_class=Response)
+    def cutout(job_id: str, index: int) -> Response:
+        """A picture without its background, as PNG."""
+        order = _result(jobs, job_id).order
+        if order is None or not 0 <= index < len(order.pictures):
+            raise HTTPException(404, "there is no such picture")
+        return Response(order.pictures[index].png(), media_type="image/png")
+
+
+def add_objects(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio) -> None:
+    """Objects after edits: to look at, to select in, to download."""
+
+    def find(job_id: str, sample: int, keep: int | None) -> Gaussians | None:
+        """The other object of a swap, of as many queries; that of a file has those that it has."""
+        job = jobs.get(job_id)
+        if job is None or job.result is None or not 0 <= sample < len(job.result.objects):
+            return None
+        return studio.object(job.result, sample, keep if job.result.order else None)
+
+    def edited(job_id: str, sample: int, body: Edits) -> Edited:
+        result = _result(jobs, job_id)
+        if not 0 <= sample < len(result.objects):
+            raise HTTPException(404, "there is no such sample")
+        gaussians = studio.object(result, sample, body.keep)
+        whole = query_count(result.objects[sample])
+        return apply_edits(gaussians, body.edits, lambda job, other: find(job, other, body.keep), whole)
+
+    @app.post("/api/jobs/{job_id}/samples/{sample}/scene", response_class=Response)
+    def scene(job_id: str, sample: int, body: Edits) -> Response:
+        """One object after edits, as the viewer takes it."""
+        return Response(edited(job_id, sample, body).scene(), media_type=_BINARY)
+
+    @app.post("/api/jobs/{job_id}/samples/{sample}/selection")
+    def selection(job_id: str, sample: int, body: Spread) -> dict[str, list[int]]:
+        """A selection of queries, grown or shrunk."""
+        found = edited(job_id, sample, body)
+        queries = spread(found, body.queries, body.distance)
+        if body.alike:
+            likeness = studio.likeness(_result(jobs, job_id), query_count(found.gaussians))
+            queries = spread_alike(found, queries, likeness, body.alike)
+        return {"queries": queries}
+
+    @app.post("/api/jobs/{job_id}/samples/{sample}/file", response_class=Response)
+    def file(
+        job_id: str,
+        sample: int,
+        kind: Literal[DOWNLOADS],  # type: ignore[valid-type]
+        body: Annotated[Edits, Body()],
+    ) -> Response:
+        """One object after edits, as a file."""
+        data = encode(edited(job_id, sample, body).result(), kind)
+        headers = {"Content-Disposition": f'attachment; filename="object.{kind}"'}
+        return Response(data, media_type="text/html" if kind == "html" else _BINARY, headers=headers)
+
+
+def _known(job: Job[Order, Result] | None) -> Job[Order, Result]:
+    if job is None:
+        raise HTTPException(404, "this object is gone: results are kept for a while only; make it again")
+    return job
+
+
+def _result(jobs: Jobs[Order, Result], job_id: str) -> Result:
+    job = _known(jobs.get(job_id))
+    if job.result is None:
+        raise HTTPException(409, f"there is no object yet: the job is {job.state}")
+    return job.result
+
+
+def _told(job: Job[Order, Result], ahead: int, studio: Studio) -> dict[str, Any]:
+    """A job as the page is told of it."""
+    told: dict[str, Any] = {
+        name: getattr(job, name) for name in ("id", "state", "stage", "progress", "error")
+    }
+    told["ahead"] = ahead
+    if job.result is None:
+        return told
+    first, order = job.result.objects[0], job.result.order
+    return told | {
+        "samples": len(job.result.objects),
+        "gaussians": first.count,
+        "queries": query_count(first),
+        "least_queries": studio.least_queries if order else None,
+        "frame": scene_frame(first),
+        "agreements": list(job.result.agreements),
+        "cameras": [
+            {"azimuth": camera.azimuth, "elevation": camera.elevation, "agrees": camera.agrees}
+            for camera in job.result.cameras
+        ],
+        "estimates": [
+            [
+                {"azimuth": e.azimuth, "elevation": e.elevation, "chance": e.chance}
+                for e in (picture.estimates or ())[:3]
+            ]
+            for picture in (order.pictures if order else ())
+        ],
+    }

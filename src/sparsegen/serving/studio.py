@@ -1,0 +1,195 @@
+"""What a job does: pictures to objects, by one network that many threads share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sparsegen.editing import attention_likeness
+from sparsegen.errors import InputError
+from sparsegen.gaussians import Gaussians
+from sparsegen.generation import Pipeline
+from sparsegen.joint_pose import find_cameras_together
+from sparsegen.photos import frame
+from sparsegen.pose import estimate_camera, estimate_or_keep
+from sparsegen.ranking import rank
+from sparsegen.serving.jobs import QueueFull, Report
+from sparsegen.serving.limits import Limits
+from sparsegen.serving.pictures import Picture, cut_out_small
+from sparsegen.views import Views
+
+# Objects of fewer queries, and likenesses, that are remembered for each job.
+_REMEMBERED = 16
+
+
+@dataclass(frozen=True)
+class Order:
+    """Pictures of one object, and what to make of them."""
+
+    pictures: tuple[Picture, ...]
+    samples: int = 1
+    steps: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A picture's camera in degrees, and whether the picture agrees with the others of its object."""
+
+    azimuth: float
+    elevation: float
+    agrees: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What came of an order, whose pictures are cut out now; or the object of a file, without an order.
+
+    `agreements` are the objects' PSNRs in dB to the pictures.
+    """
+
+    objects: tuple[Gaussians, ...]
+    order: Order | None = None
+    cameras: tuple[Camera, ...] = ()
+    views: Views | None = None
+    agreements: tuple[float, ...] = ()
+    remembered: dict[tuple[object, ...], Any] = field(default_factory=dict)
+
+
+class Studio:
+    """A pipeline that serves jobs, and short questions about their objects, one pass at a time."""
+
+    def __init__(self, pipeline: Pipeline, limits: Limits) -> None:
+        # The network remembers things between passes, and so no two passes may run at once.
+        self._lock = threading.RLock()
+        self._room = threading.BoundedSemaphore(limits.queue)
+        self._pipeline = replace(pipeline, turn=lambda: self._lock)
+
+    @property
+    def least_queries(self) -> int | None:
+        return self._pipeline.least_queries
+
+    def make(self, order: Order, report: Report) -> Result:
+        """Cut out, find the cameras, generate. Raises `InputError` for pictures that cannot be used."""
+        progress = _Progress(report, self._lock)
+        pipeline = replace(self._pipeline, turn=progress.turn)
+        pictures = []
+        for i, picture in enumerate(order.pictures):
+            progress.begin("cutting out the object", 0.3 * i / len(order.pictures))
+            pictures.append(_cut_out(picture, f"picture {i + 1}"))
+        for i, picture in enumerate(pictures):
+            progress.begin("finding the camera", 0.3 + 0.2 * i / len(pictures))
+            pictures[i] = _estimated(pipeline, picture)
+        progress.begin("placing the cameras", 0.5)
+        views, cameras = _placed(pipeline, pictures)
+        objects = []
+        for i in range(order.samples):
+            done, share = 0.7 + 0.3 * i / order.samples, 0.3 / order.samples
+            progress.begin("making the object", done, share / order.steps)
+            objects.append(pipeline(views, order.steps, order.seed + i)[0].to("cpu"))
+        best_first, scores = rank(objects, views)
+        agreements = dict(zip(best_first, scores, strict=True))
+        return Result(
+            tuple(objects),
+            replace(order, pictures=tuple(pictures)),
+            cameras,
+            views,
+            tuple(agreements[i] for i in range(len(objects))),
+        )
+
+    def object(self, result: Result, sample: int, queries: int | None = None) -> Gaussians:
+        """One object of a result, or what the network makes of its pictures with fewer anchor queries.
+
+        Raises `InputError` where it cannot be had with so many, and `QueueFull`.
+        """
+        whole = result.objects[sample]
+        most = whole.count // whole.expansion
+        if queries is None or queries == most:
+            return whole
+        order, views, least = result.order, result.views, self.least_queries
+        if order is None or views is None or least is None:
+            raise InputError("this object has no fewer queries: its model was not trained for that")
+        if not least <= queries <= most:
+            raise InputError(f"{queries} queries: expected {least} to {most}")
+        seeds = [order.seed + sample]
+        return self._remember(
+            result,
+            (sample, queries),
+            lambda: self._pipeline.generate(views, seeds, order.steps, queries=queries)[0].to("cpu"),
+        )
+
+    def likeness(self, result: Result, queries: int) -> Float[Tensor, "m m"]:
+        """How alike the first `queries` of a result's anchor queries attend, from `attention_likeness`."""
+        views = result.views
+        if views is None:
+            raise InputError("an opened file says nothing of attention; grow and shrink by distance")
+        return self._remember(
+            result, ("likeness", queries), lambda: attention_likeness(self._pipeline, views, queries)
+        )
+
+    def _remember(self, result: Result, key: tuple[object, ...], compute: Callable[[], Any]) -> Any:
+        if not self._room.acquire(blocking=False):
+            raise QueueFull
+        try:
+            with self._lock:
+                if key not in result.remembered:
+                    value = compute()
+                    while len(result.remembered) >= _REMEMBERED:
+                        del result.remembered[next(iter(result.remembered))]
+                    result.remembered[key] = value
+                return result.remembered[key]
+        finally:
+            self._room.release()
+
+
+class _Progress:
+    """Tells at every pass of the network how far a job is; the pass waits for its turn."""
+
+    def __init__(self, report: Report, lock: threading.RLock) -> None:
+        self._report, self._lock = report, lock
+        self._stage, self._done, self._by = "starting", 0.0, 0.0
+
+    def begin(self, stage: str, done: float, by: float = 0.0) -> None:
+        """A stage that starts with a share of the work `done`, and goes on `by` a share at every pass."""
+        self._stage, self._done, self._by = stage, done, by
+        self._report(stage, done)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        self._report(self._stage, self._done)
+        with self._lock:
+            yield
+        self._done += self._by
+
+
+def _cut_out(picture: Picture, name: str) -> Picture:
+    if isinstance(picture.content, Tensor):
+        return picture
+    return replace(picture, content=cut_out_small(picture.content, name))
+
+
+def _estimated(pipeline: Pipeline, picture: Picture) -> Picture:
+    """With the estimates of the camera, which are made where they are needed and not there yet."""
+    if picture.estimates is not None or picture.known != (None, None):
+        return picture
+    return replace(picture, estimates=tuple(estimate_camera(pipeline, picture.rgba)))
+
+
+def _placed(pipeline: Pipeline, pictures: list[Picture]) -> tuple[Views, tuple[Camera, ...]]:
+    """The pictures as views of one object: those of several are found together, the known ones fixed."""
+    candidates = [
+        estimate_or_keep(pipeline, p.rgba, p.known) if p.known != (None, None) else list(p.estimates or ())
+        for p in pictures
+    ]
+    if len(pictures) == 1:
+        best = candidates[0][0]
+        views = frame(pictures[0].rgba, pipeline.model.config.image_size, best.azimuth, best.elevation)
+        return views, (Camera(best.azimuth, best.elevation),)
+    views, found = find_cameras_together(pipeline, [p.rgba for p in pictures], candidates)
+    return views, tuple(Camera(c.azimuth, c.elevation, c.agrees) for c in found)
