@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +14,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
 
 from sparsegen import cameras
 from sparsegen.cli.main import main
-from sparsegen.data.packed import Viewsets, save_packed
+from sparsegen.data.packed import Viewsets, load_packed, save_packed
+from sparsegen.data.viewpoints import INPUT_VIEW
 from sparsegen.evaluation import sheet
 from sparsegen.evaluation.predictors import Generated
 from sparsegen.evaluation.tasks import Task
 from sparsegen.gaussians import Gaussians
+from sparsegen.generation import Pipeline
 from sparsegen.models import ModelConfig, SparseGen
 from sparsegen.models.presets import preset
 from sparsegen.models.pretrained import save_pretrained
+from sparsegen.splatting import render
 
 OBJECTS, VIEWS, SIZE = 3, 25, 32
 
@@ -130,6 +135,29 @@ def test_two_input_views_and_the_noise_study(folder: Path, tmp_path: Path) -> No
         assert f"<h2>{title}</h2>" in page
 
 
+def test_scaling_with_queries(folder: Path, tmp_path: Path) -> None:
+    base = ["eval", f"--data={folder / 'test.pack'}", f"--model={folder / 'model'}", "--objects=1"]
+    assert main([*base, "--queries", "8", "2", "2", f"-o={tmp_path}"]) == 0
+    few, all_of_them = json.loads((tmp_path / "metrics.json").read_text())["scaling"]
+    assert [point["cost"]["primitives"] for point in (few, all_of_them)] == [2 * 4, 8 * 4]
+    assert few["cost"]["ply_kb"] < all_of_them["cost"]["ply_kb"]
+    assert all_of_them["metrics"]["psnr"] == _numbers(tmp_path)[0]["psnr"]["mean"]
+    # By hand: the pipeline with two queries, and scikit-image's PSNR.
+    viewsets = load_packed(folder / "test.pack")
+    judged = [view for view in range(VIEWS) if view != INPUT_VIEW]
+    gaussians = Pipeline.from_pretrained(folder / "model", "cpu")(
+        viewsets.views(torch.tensor([0]), torch.tensor([[INPUT_VIEW]])), queries=2
+    )[0]
+    drawn = render(gaussians, viewsets.cameras[0][judged], depth=False).rgb.clamp(0, 1)
+    truth = viewsets.views(torch.tensor([0]), torch.tensor([judged])).images[0]
+    pairs = zip(truth.numpy(), drawn.numpy(), strict=True)
+    by_hand = np.mean([peak_signal_noise_ratio(t, d, data_range=1) for t, d in pairs])
+    assert few["metrics"]["psnr"] == pytest.approx(by_hand, abs=1e-4)
+    report = (tmp_path / "report.md").read_text()
+    figures = re.findall(r"\]\((.*?)\)", report.partition("## Scaling with queries")[2])
+    assert any("anchor queries" in (tmp_path / file).read_text() for file in figures)
+
+
 def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +190,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
         (["--inputs=3"], "defined for 1 or 2 input views, got 3"),
         (["--objects=99"], "cannot take 99 objects of a test set that has 3"),
         (["--batch-size=0"], "--batch-size must be at least 1, got 0"),
+        (["--queries", "4", "9"], "--queries 9: expected 1 to 8, the model's number of queries"),
         (["--steps=0"], "--steps must be at least 1, got 0"),
         (["--lpips-weights=vgg.pth"], "weights missing, put vgg16-397923af.pth at vgg.pth"),
         (["--fid-weights=fid.pth"], "weights missing, put pt_inception-2015-12-05-6726825d.pth at fid.pth"),

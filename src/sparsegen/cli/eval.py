@@ -12,6 +12,7 @@ examples:
   sparsegen eval --data cars_test.pack --objects 50
   sparsegen eval --model runs/cars/weights --data cars_test.pack --gallery cars_gallery.pack -o report
   sparsegen eval --model weights --blind weights_blind --data cars_test.pack --inputs 2
+  sparsegen eval --data cars_test.pack --queries 16 32 64 128
   sparsegen eval compare report_before report_after
 
 Writes report.html, report.md, metrics.json, per_object.csv, objects.png and a strip of pictures for every
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--lpips-weights", type=Path, metavar="FILE", help="VGG16 weights (default: torch hub's cache)")
     add("--fid-weights", type=Path, metavar="FILE", help="Inception weights (default: torch hub's cache)")
     add("--noise-study", action="store_true", help="also ask what the noise does, over 1, 2, 4 and 8 steps")
+    add("--queries", type=int, nargs="+", metavar="N", help="also with only so many of the model's queries")
     add("-o", "--output", type=Path, default=Path("report"), help="folder (default: report)")
     verbs = parser.add_subparsers(dest="eval_verb", metavar="compare", required=False)
     compare = verbs.add_parser("compare", help="compare two reports' folders")
@@ -64,7 +66,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     for name in ("steps", "batch_size"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
-    settings = Settings(**{k: v for k, v in vars(args).items() if k in Settings.__dataclass_fields__})
+    given = {k: v for k, v in vars(args).items() if k in Settings.__dataclass_fields__}
+    settings = Settings(**{**given, "queries": tuple(args.queries or ())})
     result = run_evaluation(settings)
     print("\n".join([report.table(result), *result.notes, *report.problems(result)]))
     print(f"wrote {settings.output}")

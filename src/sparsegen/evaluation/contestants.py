@@ -22,7 +22,8 @@ class Settings:
     """What is evaluated on what. Paths of data are packed files or folders in the SRN layout.
 
     `model` None takes the weights in the package. `gallery` is a set of training objects seen by the test
-    set's cameras, for the baselines; `blind` a model trained with shuffled inputs.
+    set's cameras, for the baselines; `blind` a model trained with shuffled inputs. `queries` are numbers of
+    anchor queries that the model is scored with too.
     """
 
     data: Path
@@ -40,6 +41,7 @@ class Settings:
     lpips_weights: Path | None = None
     fid_weights: Path | None = None
     noise_study: bool = False
+    queries: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def fingerprint(
     facts += [settings.seed, protocol, sorted(metrics)]
     if isinstance(contestant.predictor, Generated):
         model = contestant.predictor.pipeline.model
-        facts += [model.config, settings.steps]
+        facts += [model.config, settings.steps, contestant.predictor.queries]
         for name, tensor in model.state_dict().items():
             digest.update(name.encode())
             values = tensor.detach().cpu().contiguous().reshape(-1)

@@ -11,7 +11,7 @@ from sparsegen.data.loading import load_viewsets
 from sparsegen.data.packed import Viewsets
 from sparsegen.data.protocols import Protocol, for_views
 from sparsegen.errors import InputError
-from sparsegen.evaluation import cost, fid, noise, report, sheet, utilization
+from sparsegen.evaluation import cost, fid, noise, report, scaling, sheet, utilization
 from sparsegen.evaluation.contestants import Contestant, Settings, comparators, fingerprint, model_name
 from sparsegen.evaluation.document import Picture, Text
 from sparsegen.evaluation.inception import Inception, load_inception
@@ -42,10 +42,12 @@ def run(settings: Settings) -> report.Report:
     picture_metrics, inception, notes = _learned_metrics(settings)
     model = Generated(Pipeline.from_pretrained(settings.model, settings.device), settings.steps)
     ours = Contestant(model_name(settings), model, settings.shuffled_inputs)
-    key = fingerprint(ours, settings, protocol, picture_metrics)
-    strips = _Strips(settings.output, key, protocol)
-    scores = [
-        evaluate(
+    scaling.check(model, settings.queries)
+    strips = _Strips(settings.output, fingerprint(ours, settings, protocol, picture_metrics), protocol)
+
+    def score(contestant: Contestant) -> Scores:
+        key = fingerprint(contestant, settings, protocol, picture_metrics)
+        return evaluate(
             contestant.predictor,
             viewsets,
             protocol,
@@ -55,16 +57,23 @@ def run(settings: Settings) -> report.Report:
             shuffled_inputs=contestant.shuffled_inputs,
             picture_metrics=picture_metrics,
             progress=True,
-            resume=Progress(
-                settings.output / UNFINISHED,
-                fingerprint(contestant, settings, protocol, picture_metrics),
-            ),
+            resume=Progress(settings.output / UNFINISHED, key),
             on_object=strips.keep if contestant is ours else None,
         )
-        for contestant in (ours, *comparators(settings, protocol))
-    ]
+
+    scores = [score(contestant) for contestant in (ours, *comparators(settings, protocol))]
     result = _report(settings, viewsets, model, scores, strips, inception)
     result = replace(result, notes=notes)
+    if settings.queries:
+        points = scaling.study(
+            model,
+            scores[0],
+            settings.queries,
+            lambda name, fewer: score(Contestant(name, fewer, settings.shuffled_inputs)),
+            viewsets,
+            settings.seed,
+        )
+        result = _with_scaling(result, points)
     report.write(result, settings.output)
     strips.remove_others(result.strips)
     (settings.output / UNFINISHED).unlink(missing_ok=True)
@@ -135,6 +144,12 @@ def _report(
         strips=files,
         measured=measured,
     )
+
+
+def _with_scaling(result: report.Report, points: list[scaling.Point]) -> report.Report:
+    section = scaling.section({result.scores[0].name: points}, report.TITLES)
+    measured = {"scaling": [asdict(point) for point in points]}
+    return replace(result, extras=[*result.extras, section], measured={**result.measured, **measured})
 
 
 def first_objects(viewsets: Viewsets, count: int | None) -> Viewsets:
