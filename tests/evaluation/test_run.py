@@ -158,6 +158,17 @@ def test_scaling_with_queries(folder: Path, tmp_path: Path) -> None:
     assert any("anchor queries" in (tmp_path / file).read_text() for file in figures)
 
 
+def test_several_models_make_a_table(folder: Path, tmp_path: Path) -> None:
+    models = [f"ours={folder / 'model'}", f"ours={folder / 'model'}", f"{folder / 'blind'}"]
+    assert main(["eval", f"--data={folder / 'test.pack'}", "--models", *models, f"-o={tmp_path}"]) == 0
+    ours, blind = json.loads((tmp_path / "comparison.json").read_text())["models"]
+    assert ours["metrics"]["psnr"]["spread_of_runs"] == 0
+    first, second, other = (_numbers(tmp_path / name)[0] for name in ("ours", "ours-2", "blind"))
+    assert first == second
+    gain = other["psnr"]["mean"] - first["psnr"]["mean"]
+    assert blind["minus_first"]["psnr"]["mean"] == pytest.approx(gain, abs=1e-4)
+
+
 def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sparsegen.evaluation.contestants import Settings
 
 SUMMARY = "score a model on held-out objects, beside baselines; compare two reports"
 
@@ -13,10 +18,13 @@ examples:
   sparsegen eval --model runs/cars/weights --data cars_test.pack --gallery cars_gallery.pack -o report
   sparsegen eval --model weights --blind weights_blind --data cars_test.pack --inputs 2
   sparsegen eval --data cars_test.pack --queries 16 32 64 128
+  sparsegen eval --data cars_test.pack --models full=runs/a/weights full=runs/b/weights small=runs/c/weights
   sparsegen eval compare report_before report_after
+  sparsegen eval compare full=report_a full=report_b small=report_c
 
 Writes report.html, report.md, metrics.json, per_object.csv, objects.png and a strip of pictures for every
-object. The same command goes on where an interrupted one was.
+object; with --models a report for each in a folder of its own, and one table. The same command goes on where
+an interrupted one was.
 """
 
 
@@ -26,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", type=Path, help="test set: a packed file or a folder of posed pictures")
     add("--model", type=Path, help="model folder or the reference's model.pth (default: shipped weights)")
+    add(
+        "--models",
+        nargs="+",
+        metavar="[NAME=]MODEL",
+        help="several models in one table, beside the first; those of one name are runs of it",
+    )
     add("--gallery", type=Path, help="training objects seen by the test cameras, for the two baselines")
     add("--blind", type=Path, metavar="MODEL", help="a model trained with shuffled inputs, tested likewise")
     add("--shuffled-inputs", action="store_true", help="give --model other objects' pictures")
@@ -43,9 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--queries", type=int, nargs="+", metavar="N", help="also with only so many of the model's queries")
     add("-o", "--output", type=Path, default=Path("report"), help="folder (default: report)")
     verbs = parser.add_subparsers(dest="eval_verb", metavar="compare", required=False)
-    compare = verbs.add_parser("compare", help="compare two reports' folders")
-    compare.add_argument("a", type=Path, metavar="A", help="folder of a report")
-    compare.add_argument("b", type=Path, metavar="B", help="folder of another one on the same objects")
+    compare = verbs.add_parser("compare", help="compare reports: two in detail, or more in one table")
+    compare.add_argument(
+        "reports",
+        nargs="+",
+        metavar="[NAME=]REPORT",
+        help="folders of reports on the same objects; those of one name are runs of one model",
+    )
     compare.add_argument(
         "-o", "--output", type=Path, default=Path("comparison.html"), help="page (default: comparison.html)"
     )
@@ -68,17 +86,57 @@ def _evaluate(args: argparse.Namespace) -> None:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
     given = {k: v for k, v in vars(args).items() if k in Settings.__dataclass_fields__}
     settings = Settings(**{**given, "queries": tuple(args.queries or ())})
+    if args.models:
+        _evaluate_each(args.models, settings)
+        return
     result = run_evaluation(settings)
     print("\n".join([report.table(result), *result.notes, *report.problems(result)]))
     print(f"wrote {settings.output}")
 
 
+def _evaluate_each(models: Sequence[str], settings: Settings) -> None:
+    """A report for each model, and the table of all."""
+    from dataclasses import replace
+
+    from sparsegen.errors import InputError
+    from sparsegen.evaluation import ablation
+    from sparsegen.evaluation.run import run as run_evaluation
+
+    named = [ablation.name_and_path(text) for text in models]
+    if settings.model is not None or len(named) < 2:
+        raise InputError("--models: expected two models or more, and no --model")
+    if missing := [path for _, path in named if not path.exists()]:
+        raise InputError(f"{missing[0]}: no such model; give a folder with config.json, or a model.pth")
+    names = [name for name, _ in named]
+    folders = ablation.report_folders(names, settings.output)
+    for (_, path), folder in zip(named, folders, strict=True):
+        run_evaluation(replace(settings, model=path, output=folder))
+    _write_table(names, folders, settings.output / "comparison.html")
+
+
 def _compare(args: argparse.Namespace) -> None:
-    from sparsegen.evaluation import comparison
+    from sparsegen.errors import InputError
+    from sparsegen.evaluation import ablation, comparison
     from sparsegen.evaluation.document import to_html, to_markdown
     from sparsegen.formats.files import write_bytes
 
-    document = comparison.document(comparison.load(args.a), comparison.load(args.b))
+    named = [ablation.name_and_path(text) for text in args.reports]
+    folders = [folder for _, folder in named]
+    if len(folders) < 2:
+        raise InputError(f"compare: expected two reports or more, got only {args.reports[0]}")
+    if len(folders) > 2:
+        _write_table([name for name, _ in named], folders, args.output)
+        return
+    document = comparison.document(*map(comparison.load, folders))
     write_bytes(args.output, to_html(document).encode())
     print(to_markdown(document))
     print(f"wrote {args.output}")
+
+
+def _write_table(names: Sequence[str], folders: Sequence[Path], page: Path) -> None:
+    from sparsegen.evaluation import ablation, comparison
+    from sparsegen.evaluation.document import to_markdown
+
+    runs = ablation.group(names, [comparison.load(folder) for folder in folders])
+    print(to_markdown(ablation.write(runs, page.parent, page.stem)))
+    print(f"wrote {page.with_suffix('.html')}, .md and .json")
