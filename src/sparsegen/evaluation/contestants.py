@@ -23,7 +23,7 @@ class Settings:
 
     `model` None takes the weights in the package. `gallery` is a set of training objects seen by the test
     set's cameras, for the baselines; `blind` a model trained with shuffled inputs. `queries` are numbers of
-    anchor queries that the model is scored with too.
+    anchor queries that the model is scored with too; `depth` is the file of the test set's true depths.
     """
 
     data: Path
@@ -42,6 +42,7 @@ class Settings:
     fid_weights: Path | None = None
     noise_study: bool = False
     queries: tuple[int, ...] = ()
+    depth: Path | None = None
 
 
 @dataclass(frozen=True)

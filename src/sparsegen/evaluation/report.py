@@ -38,6 +38,12 @@ COLUMNS = {
     ),
     "lpips_vgg": Column("LPIPS ↓", 4, "version 0.1, VGG16, pictures scaled to [-1, 1]"),
     "alpha_iou": Column("alpha IoU ↑", 4, "intersection over union of alpha above 1/2"),
+    "depth_error": Column(
+        "depth error ↓",
+        4,
+        "mean |expected depth − depth of the true surface| over the pixels where both have one (alpha above "
+        "1/2), world units: the object's bounding box has diagonal 1",
+    ),
     "gradient_energy": Column("edges → 1", 3, "mean gradient magnitude over the truth's; below 1 is blurred"),
     "dead_share": Column("dead ↓", 3, "share of Gaussians with opacity under 0.02"),
     "used_share": Column(

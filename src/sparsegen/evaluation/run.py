@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sparsegen.data.depths import load_depths
 from sparsegen.data.loading import load_viewsets
 from sparsegen.data.packed import Viewsets
 from sparsegen.data.protocols import Protocol, for_views
@@ -39,14 +40,16 @@ def run(settings: Settings) -> report.Report:
     view_count = viewsets.cameras.batch_shape[1]
     protocol = for_views(view_count, settings.inputs)
     protocol.check(view_count, str(settings.data))
+    depths = None if settings.depth is None else load_depths(settings.depth, viewsets)
     picture_metrics, inception, notes = _learned_metrics(settings)
     model = Generated(Pipeline.from_pretrained(settings.model, settings.device), settings.steps)
     ours = Contestant(model_name(settings), model, settings.shuffled_inputs)
     scaling.check(model, settings.queries)
-    strips = _Strips(settings.output, fingerprint(ours, settings, protocol, picture_metrics), protocol)
+    extra = [*picture_metrics, *([] if depths is None else [hashlib.blake2b(depths.tobytes()).hexdigest()])]
+    strips = _Strips(settings.output, fingerprint(ours, settings, protocol, extra), protocol)
 
     def score(contestant: Contestant) -> Scores:
-        key = fingerprint(contestant, settings, protocol, picture_metrics)
+        key = fingerprint(contestant, settings, protocol, extra)
         return evaluate(
             contestant.predictor,
             viewsets,
@@ -59,6 +62,7 @@ def run(settings: Settings) -> report.Report:
             progress=True,
             resume=Progress(settings.output / UNFINISHED, key),
             on_object=strips.keep if contestant is ours else None,
+            depths=depths,
         )
 
     scores = [score(contestant) for contestant in (ours, *comparators(settings, protocol))]
