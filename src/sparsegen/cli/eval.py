@@ -19,6 +19,7 @@ examples:
   sparsegen eval --model weights --blind weights_blind --data cars_test.pack --inputs 2
   sparsegen eval --data cars_test.pack --queries 16 32 64 128
   sparsegen eval --data cars_test.pack --models full=runs/a/weights full=runs/b/weights small=runs/c/weights
+  torchrun --nproc-per-node=8 -m sparsegen eval --data cars_test.pack
   sparsegen eval compare report_before report_after
   sparsegen eval compare full=report_a full=report_b small=report_c
 
@@ -44,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--blind", type=Path, metavar="MODEL", help="a model trained with shuffled inputs, tested likewise")
     add("--shuffled-inputs", action="store_true", help="give --model other objects' pictures")
     add("--inputs", type=int, default=1, help="number of input views (default: 1)")
+    add(
+        "--protocol",
+        metavar="NAME",
+        help="srn, spiral, co3d-hydrant, co3d-teddybear or gso (default: by views)",
+    )
     add("--objects", type=int, metavar="N", help="only the first N objects")
     add("--steps", type=int, default=1, help="Euler steps of the flow (default: 1)")
     add("--seed", type=int, default=0, help="seed of the noise (default: 0)")
@@ -51,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, default=8, help="objects at a time; does not change the scores (default: 8)"
     )
     add("--device", default="auto", help="cpu, cuda or auto (default)")
+    add("--devices", type=int, default=1, metavar="N", help="processes that share the objects (default: 1)")
     add("--lpips-weights", type=Path, metavar="FILE", help="VGG16 weights (default: torch hub's cache)")
+    add("--lpips-alex-weights", type=Path, metavar="FILE", help="AlexNet weights (default: likewise)")
     add("--fid-weights", type=Path, metavar="FILE", help="Inception weights (default: torch hub's cache)")
     add("--noise-study", action="store_true", help="also ask what the noise does, over 1, 2, 4 and 8 steps")
     add("--depth", type=Path, metavar="FILE", help="true depths, written by `sparsegen data depth`")
@@ -91,6 +99,8 @@ def _evaluate(args: argparse.Namespace) -> None:
         _evaluate_each(args.models, settings)
         return
     result = run_evaluation(settings)
+    if result is None:  # the first process tells
+        return
     print("\n".join([report.table(result), *result.notes, *report.problems(result)]))
     print(f"wrote {settings.output}")
 
@@ -110,9 +120,12 @@ def _evaluate_each(models: Sequence[str], settings: Settings) -> None:
         raise InputError(f"{missing[0]}: no such model; give a folder with config.json, or a model.pth")
     names = [name for name, _ in named]
     folders = ablation.report_folders(names, settings.output)
-    for (_, path), folder in zip(named, folders, strict=True):
+    results = [
         run_evaluation(replace(settings, model=path, output=folder))
-    _write_table(names, folders, settings.output / "comparison.html")
+        for (_, path), folder in zip(named, folders, strict=True)
+    ]
+    if results[0] is not None:  # else the first process tells
+        _write_table(names, folders, settings.output / "comparison.html")
 
 
 def _compare(args: argparse.Namespace) -> None:

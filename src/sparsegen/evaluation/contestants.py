@@ -23,7 +23,9 @@ class Settings:
 
     `model` None takes the weights in the package. `gallery` is a set of training objects seen by the test
     set's cameras, for the baselines; `blind` a model trained with shuffled inputs. `queries` are numbers of
-    anchor queries that the model is scored with too; `depth` is the file of the test set's true depths.
+    anchor queries that the model is scored with too; `depth` is the file of the test set's true depths;
+    `protocol` the name of one, where the number of views does not tell. `devices` is how many processes share
+    the objects.
     """
 
     data: Path
@@ -39,10 +41,13 @@ class Settings:
     batch_size: int = 8
     device: str = "auto"
     lpips_weights: Path | None = None
+    lpips_alex_weights: Path | None = None
     fid_weights: Path | None = None
     noise_study: bool = False
     queries: tuple[int, ...] = ()
     depth: Path | None = None
+    protocol: str | None = None
+    devices: int = 1
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,11 @@ COLUMNS = {
     "ssim": Column(
         "SSIM ↑", 4, "as pytorch-msssim: 11-tap Gaussian, sigma 1.5, data range 1, windows inside the picture"
     ),
-    "lpips_vgg": Column("LPIPS ↓", 4, "version 0.1, VGG16, pictures scaled to [-1, 1]"),
+    "lpips_vgg": Column("LPIPS (VGG) ↓", 4, "version 0.1, VGG16, pictures scaled to [-1, 1]"),
+    "lpips_alex": Column("LPIPS (AlexNet) ↓", 4, "version 0.1, AlexNet, pictures scaled to [-1, 1]"),
+    "st_lpips": Column(
+        "ST-LPIPS ↓", 4, "shift-tolerant, AlexNet, pictures scaled to [-1, 1]; not to be compared with LPIPS"
+    ),
     "alpha_iou": Column("alpha IoU ↑", 4, "intersection over union of alpha above 1/2"),
     "depth_error": Column(
         "depth error ↓",

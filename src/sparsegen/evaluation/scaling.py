@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sparsegen.data.packed import Viewsets
@@ -16,7 +16,7 @@ from sparsegen.evaluation.scores import Scores
 
 TITLE = "Scaling with queries"
 # What a chart is drawn of, where it was computed.
-CHARTED = ("psnr", "lpips_vgg")
+CHARTED = ("psnr", "lpips_vgg", "st_lpips")
 
 
 @dataclass(frozen=True)
@@ -31,34 +31,24 @@ class Point:
         return self.cost.queries
 
 
-def check(model: Generated, counts: Sequence[int]) -> None:
-    """Raise `InputError` if the model does not have so many queries."""
-    most = model.pipeline.model.config.num_queries
-    wrong = [count for count in counts if not 1 <= count <= most]
-    if wrong:
-        raise InputError(f"--queries {wrong[0]}: expected 1 to {most}, the model's number of queries")
+def smaller(model: Generated, counts: Sequence[int]) -> dict[int, Generated]:
+    """The model with each number of queries, fewest first.
 
-
-def study(
-    model: Generated,
-    whole: Scores,
-    counts: Sequence[int],
-    score: Callable[[str, Generated], Scores],
-    viewsets: Viewsets,
-    seed: int,
-) -> list[Point]:
-    """A point for each number of queries in `counts`, fewest first; `whole` are the scores with all.
-
-    `score` evaluates a predictor under a name.
+    Raises `InputError` if it does not have so many.
     """
     most = model.pipeline.model.config.num_queries
-    models = {count: replace(model, queries=count) for count in sorted(set(counts))}
-    scores = {
-        count: whole if count == most else score(f"{whole.name}, {count} queries", fewer)
-        for count, fewer in models.items()
-    }
-    named = {str(count): fewer for count, fewer in models.items()}
-    costs = cost.measure_each(named, viewsets, whole.protocol, whole.scored, seed)
+    if wrong := [count for count in counts if not 1 <= count <= most]:
+        raise InputError(f"--queries {wrong[0]}: expected 1 to {most}, the model's number of queries")
+    return {count: replace(model, queries=count) for count in sorted(set(counts))}
+
+
+def points(
+    models: Mapping[int, Generated], scores: Mapping[int, Scores], viewsets: Viewsets, seed: int
+) -> list[Point]:
+    """A point for each number of queries."""
+    one = next(iter(scores.values()))
+    named = {str(count): model for count, model in models.items()}
+    costs = cost.measure_each(named, viewsets, one.protocol, one.scored, seed)
     return [
         Point(costs[str(count)], {key: mean for key, (mean, _) in found.summary().items()})
         for count, found in scores.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,7 +19,7 @@ from sparsegen.data.protocols import Protocol
 from sparsegen.errors import InputError
 from sparsegen.evaluation import utilization
 from sparsegen.evaluation.predictors import Prediction, Predictor
-from sparsegen.evaluation.progress import ObjectScores, Progress
+from sparsegen.evaluation.progress import WHOLE, ObjectScores, Progress, Share
 from sparsegen.evaluation.soundness import find_problems, not_finite
 from sparsegen.evaluation.tasks import make_task, views_of
 from sparsegen.splatting import render
@@ -26,6 +27,7 @@ from sparsegen.views import Views
 
 # Cameras of two objects count as the same if no matrix entry differs by more.
 _SAME_CAMERA = 1e-3
+_POLL_SECONDS = 0.2
 
 PictureMetric = Callable[[Tensor, Tensor], Tensor]
 # Called with each object's name, its prediction (batch 1) and its true pictures.
@@ -79,6 +81,7 @@ def evaluate(
     resume: Progress | None = None,
     on_object: OnObject | None = None,
     depths: Float[np.ndarray, "n all_views h w"] | None = None,
+    share: Share = WHOLE,
 ) -> Scores:
     """Score `predictor` on every object of `viewsets`.
 
@@ -88,7 +91,8 @@ def evaluate(
     predictor only ever meets other objects' pictures: the next one's, and for the gap the next but one's.
     `picture_metrics` adds metrics (rendered, true pictures) -> one number each; with the true `depths` of
     all views (0 for no surface) Gaussians are judged by depth too. What `resume` knows is not
-    computed again, and what is computed is added to it, after `on_object` was called.
+    computed again, and what is computed is added to it, after `on_object` was called. Of a `share` only the
+    first process returns scores, when the others have added theirs.
 
     Raises `InputError` for a set without objects or without the protocol's views.
     """
@@ -105,7 +109,7 @@ def evaluate(
     prints = {i: fingerprint(viewsets, [i, *pictures_of[i]]) for i in sound} if resume else {}
     known = resume.load() if resume else {}
     rows = {i: known[prints[i]] for i in sound if prints.get(i) in known}
-    missing = [i for i in sound if i not in rows]
+    missing = [i for i in sound[share.rank :: share.world] if i not in rows]
     with tqdm(total=len(sound), initial=len(rows), desc=name, unit="object", disable=not progress) as bar:
         for start in range(0, len(missing), batch_size):
             ids = missing[start : start + batch_size]
@@ -125,6 +129,14 @@ def evaluate(
                 if resume:
                     resume.append(prints[i], rows[i])
             bar.update(len(ids))
+        if share.rank:
+            return Scores(name, protocol, (), (), {}, {}, {})
+        while resume and len(rows) < len(sound):
+            share.check()
+            time.sleep(_POLL_SECONDS)
+            known = resume.load()
+            rows |= {i: known[prints[i]] for i in sound if prints[i] in known}
+            bar.update(len(rows) - bar.n)
     return _gather(name, viewsets, protocol, rows, problems)
 
 
