@@ -86,3 +86,10 @@ def test_test_sets_that_do_not_fit_are_refused() -> None:
         gso.check_set(made(1, 26, 128), "set")
     with pytest.raises(InputError, match="protocol co3d-hydrant is over 100 objects, found 2;"):
         co3d.check_set(made(2, 16, 128), "set")
+
+
+def test_any_views_can_go_in() -> None:
+    assert protocols.own((2, 0)).target_views(4) == (1, 3)
+    for wrong in ((-1,), (1, 1)):
+        with pytest.raises(InputError, match="expected different numbers, counted from 0"):
+            protocols.own(wrong)

@@ -21,6 +21,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from sparsegen import cameras
 from sparsegen.cli.main import main
 from sparsegen.data.layouts.srn import save_srn
+from sparsegen.data.layouts.transforms_json import save_transforms
 from sparsegen.data.packed import Viewsets, load_packed, save_packed
 from sparsegen.data.viewpoints import INPUT_VIEW
 from sparsegen.evaluation import sheet
@@ -172,6 +173,20 @@ def test_two_input_views_and_the_noise_study(folder: Path, tmp_path: Path) -> No
         assert f"<h2>{title}</h2>" in page
 
 
+def test_any_folder_of_posed_pictures(folder: Path, tmp_path: Path) -> None:
+    few = _painted(1, seed=0)
+    save_transforms(Viewsets(few.images[:, :4], few.cameras[:, :4], few.names), tmp_path / "shots")
+    base = [
+        "eval",
+        f"--data={tmp_path / 'shots'}",
+        f"--model={folder / 'model'}",
+        f"-o={tmp_path / 'report'}",
+    ]
+    assert main([*base, "--input-views", "1", "3"]) == 0
+    (predictor,) = json.loads((tmp_path / "report" / "metrics.json").read_text())["predictors"]
+    assert (predictor["input_views"], predictor["target_views"]) == ([1, 3], [0, 2])
+
+
 def test_scaling_with_queries(folder: Path, tmp_path: Path) -> None:
     base = ["eval", f"--data={folder / 'test.pack'}", f"--model={folder / 'model'}", "--objects=1"]
     assert main([*base, "--queries", "8", "2", "2", f"-o={tmp_path}"]) == 0
@@ -244,6 +259,8 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
         (["--protocol=gso"], "test.pack: protocol gso is defined on 128 pixels a side, found 32"),
         (["--protocol=co3d"], "no protocol is called 'co3d'; expected one of srn, spiral, co3d-hydrant"),
         (["--protocol=gso", "--inputs=2"], "protocol gso is defined for 1 input view, got 2"),
+        (["--input-views", "25"], "needs view 25 and a view to judge, found 25 views"),
+        (["--input-views", "2", "--protocol=gso"], "--input-views: not with --protocol"),
         (["--depth=test.depth"], "test.depth"),
         (["--steps=0"], "--steps must be at least 1, got 0"),
         (["--lpips-weights=vgg.pth"], "weights missing, put vgg16-397923af.pth at vgg.pth"),

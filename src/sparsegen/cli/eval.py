@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="srn, spiral, co3d-hydrant, co3d-teddybear or gso (default: by views)",
     )
+    add("--input-views", type=int, nargs="+", metavar="VIEW", help="instead: show these, judge all others")
     add("--objects", type=int, metavar="N", help="only the first N objects")
     add("--steps", type=int, default=1, help="Euler steps of the flow (default: 1)")
     add("--seed", type=int, default=0, help="seed of the noise (default: 0)")
@@ -94,7 +95,9 @@ def _evaluate(args: argparse.Namespace) -> None:
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
     given = {k: v for k, v in vars(args).items() if k in Settings.__dataclass_fields__}
-    settings = Settings(**{**given, "queries": tuple(args.queries or ())})
+    settings = Settings(
+        **{**given, "queries": tuple(args.queries or ()), "input_views": tuple(args.input_views or ())}
+    )
     if args.models:
         _evaluate_each(args.models, settings)
         return

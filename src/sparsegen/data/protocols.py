@@ -104,6 +104,13 @@ def srn(inputs: int = 1, placeholders: int = 3) -> Protocol:
     return Protocol(f"srn-{inputs}", input_views, _SRN_PLACEHOLDERS[placeholders])
 
 
+def own(input_views: tuple[int, ...]) -> Protocol:
+    """Any input views, with all others judged: for folders of posed pictures that no other protocol knows."""
+    if min(input_views) < 0 or len(set(input_views)) < len(input_views):
+        raise InputError(f"input views {list(input_views)}: expected different numbers, counted from 0")
+    return Protocol("own", input_views)
+
+
 def named(name: str, inputs: int = 1) -> Protocol:
     """A protocol by its name, for a number of input views."""
     if name in _COMPUTED:
@@ -113,7 +120,8 @@ def named(name: str, inputs: int = 1) -> Protocol:
         raise InputError(
             f"no protocol is called {name!r}; expected one of {', '.join([*_COMPUTED, *stored])}"
         )
-    protocol = Protocol(name, **{k: tuple(v) if isinstance(v, list) else v for k, v in stored[name].items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored[name].items()}
+    protocol = Protocol(name, **fields)
     if inputs != len(protocol.input_views):
         raise InputError(
             f"protocol {name} is defined for {len(protocol.input_views)} input view, got {inputs}"

@@ -24,7 +24,8 @@ class Settings:
     `model` None takes the weights in the package. `gallery` is a set of training objects seen by the test
     set's cameras, for the baselines; `blind` a model trained with shuffled inputs. `queries` are numbers of
     anchor queries that the model is scored with too; `depth` is the file of the test set's true depths;
-    `protocol` the name of one, where the number of views does not tell. `devices` is how many processes share
+    `protocol` the name of one, where the number of views does not tell, and `input_views` a list instead of
+    one. `devices` is how many processes share
     the objects.
     """
 
@@ -47,6 +48,7 @@ class Settings:
     queries: tuple[int, ...] = ()
     depth: Path | None = None
     protocol: str | None = None
+    input_views: tuple[int, ...] = ()
     devices: int = 1
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from sparsegen.data.depths import load_depths
 from sparsegen.data.loading import load_viewsets
 from sparsegen.data.packed import Viewsets
-from sparsegen.data.protocols import Protocol, for_views, named
+from sparsegen.data.protocols import Protocol, for_views, named, own
 from sparsegen.errors import InputError
 from sparsegen.evaluation import cost, fid, noise, report, scaling, sheet, utilization
 from sparsegen.evaluation.contestants import Contestant, Settings, comparators, fingerprint, model_name
@@ -113,10 +113,7 @@ class _Work:
 def _prepare(settings: Settings, share: Share) -> _Work:
     """Everything that can be wrong with what was asked for is found here."""
     viewsets = load_viewsets(settings.data)
-    if settings.protocol is None:
-        protocol = for_views(viewsets.cameras.batch_shape[1], settings.inputs)
-    else:
-        protocol = named(settings.protocol, settings.inputs)
+    protocol = _protocol(settings, viewsets.cameras.batch_shape[1])
     protocol.check_set(viewsets, str(settings.data))
     viewsets = first_objects(viewsets, protocol.objects if settings.objects is None else settings.objects)
     depths = None if settings.depth is None else load_depths(settings.depth, viewsets)
@@ -141,6 +138,16 @@ def _prepare(settings: Settings, share: Share) -> _Work:
         notes=notes,
         depths=depths,
     )
+
+
+def _protocol(settings: Settings, view_count: int) -> Protocol:
+    if settings.input_views:
+        if settings.protocol is not None:
+            raise InputError("--input-views: not with --protocol, which has its own; leave one out")
+        return own(settings.input_views)
+    if settings.protocol is not None:
+        return named(settings.protocol, settings.inputs)
+    return for_views(view_count, settings.inputs)
 
 
 @dataclass(frozen=True)
