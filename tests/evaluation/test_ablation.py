@@ -17,6 +17,7 @@ from sparsegen.data.protocols import Protocol
 from sparsegen.errors import InputError
 from sparsegen.evaluation import ablation, comparison, report
 from sparsegen.evaluation.cost import Cost
+from sparsegen.evaluation.document import to_markdown
 from sparsegen.evaluation.scores import Scores
 
 
@@ -82,6 +83,7 @@ def test_only_objects_scored_in_all_reports_count(tmp_path: Path, psnr: Tensor) 
     for model in ablation.as_dict(runs)["models"]:
         assert model["metrics"]["psnr"]["objects"] == len(kept)
         assert model["metrics"]["psnr"]["mean"] == pytest.approx(psnr[kept].mean().item(), abs=1e-3)
+    assert "for not being in all: o0, o1, o3." in to_markdown(ablation.document(runs))
     alone = comparison.load(_write(tmp_path / "d", psnr, skip=40))
     with pytest.raises(InputError, match="no object was scored in all"):
         ablation.document({**runs, "d": [alone]})

@@ -334,7 +334,7 @@ def test_a_model_that_draws_nan_has_no_scores(
     base = ["eval", f"--data={folder / 'test.pack'}", f"--model={tmp_path / 'broken'}"]
     assert main([*base, f"-o={tmp_path / 'report'}"]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "no object of the test set could be scored (object-0-0: NaN or infinity in the render of" in line
+    assert "no object of the test set could be scored (object-0-0: NaN or infinity in the Gaussians)" in line
 
 
 def test_a_model_for_another_resolution_is_refused(

@@ -115,6 +115,8 @@ def document(runs: Runs) -> Document:
     blocks: list[Block] = [Bullets([*every[0].facts.values(), *words]), _means(told)]
     if any(report.facts.get(key) != every[0].facts.get(key) for report in every for key in every[0].facts):
         blocks.insert(0, Text("Data, protocol or noise differ; objects of the same name are paired."))
+    if left_out := _left_out(runs, told):
+        blocks.append(Text(f"Not compared, for a problem in a report or for not being in all: {left_out}."))
     sections = [Section("", blocks)]
     if len(told) > 1:
         sections.append(_difference_section(told))
@@ -175,6 +177,14 @@ def write(runs: Runs, folder: Path, name: str) -> Document:
     write_document(text, folder, name)
     write_bytes(folder / f"{name}.json", (json.dumps(as_dict(runs), indent=2) + "\n").encode())
     return text
+
+
+def _left_out(runs: Runs, told: Runs) -> str:
+    """Names of the objects that some report has and the comparison has not."""
+    reports = [report for some in runs.values() for report in some]
+    every = {name for r in reports for objects in (*r.values.values(), r.problems) for name in objects}
+    kept = {name for objects in next(iter(told.values()))[0].values.values() for name in objects}
+    return ", ".join(sorted(every - kept))
 
 
 def _means(runs: Runs) -> Table:
