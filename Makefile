@@ -2,6 +2,7 @@
 # make test   set everything up and run all tests
 # make lint   ruff and pyright
 # make scores render held-out cars and score the shipped weights on them
+# make report score them in every way, into docs/evaluation; TEST=... GALLERY=... takes packed files
 # make judge-formats   let splat-transform, from npm, read and write every Gaussian format
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,10 @@ BIN := $(VENV)/bin
 # PyTorch is pinned and installed first, so that the CPU build is taken where it is on offer.
 TORCH := torch==2.13.0
 
-.PHONY: demo test lint scores judge-formats clean
+TEST ?= outputs/cars_test.pack
+GALLERY ?= outputs/cars_gallery.pack
+
+.PHONY: demo test lint scores report judge-formats clean
 
 demo: $(VENV)/.base
 	$(BIN)/sparsegen generate examples/car.png -o outputs/demo
@@ -28,6 +32,14 @@ judge-formats: $(VENV)/.dev
 
 scores: outputs/cars_test.pack outputs/cars_gallery.pack
 	$(BIN)/sparsegen eval --data outputs/cars_test.pack --gallery outputs/cars_gallery.pack -o outputs/scores
+
+report: $(TEST) $(GALLERY)
+	$(BIN)/sparsegen data depth $(TEST) outputs/cars_test.depth
+	$(BIN)/sparsegen eval --data $(TEST) --gallery $(GALLERY) --depth outputs/cars_test.depth \
+		--queries 16 32 48 64 96 128 --noise-study -o outputs/report
+	rm -rf docs/evaluation
+	mkdir -p docs/evaluation
+	cp -r outputs/report/report.md outputs/report/report_figures outputs/report/metrics.json docs/evaluation
 
 outputs/cars_test.pack: | $(VENV)/.dev
 	$(BIN)/sparsegen data cars $@ -n 50 --split test --pack

@@ -78,6 +78,21 @@ def alpha_iou(
     return (ours & theirs).sum(dim=(-2, -1)) / (ours | theirs).sum(dim=(-2, -1))
 
 
+def depth_error(
+    depth: Float[Tensor, "*batch h w"],
+    alpha: Float[Tensor, "*batch h w"],
+    truth: Float[Tensor, "*batch h w"],
+    threshold: float = ALPHA_THRESHOLD,
+) -> Float[Tensor, "*batch"]:
+    """Mean absolute difference of depth, in its units, over the pixels where both have a surface.
+
+    The truth has one where it is above 0, the other where its alpha is above the threshold: `alpha_iou`
+    tells how well those agree. NaN where no pixel has both.
+    """
+    both = ((truth > 0) & (alpha > threshold)).to(depth.dtype)
+    return ((depth - truth).abs() * both).sum(dim=(-2, -1)) / both.sum(dim=(-2, -1))
+
+
 def gradient_energy_ratio(
     images: Float[Tensor, "*batch 3 h w"], truth: Float[Tensor, "*batch 3 h w"]
 ) -> Float[Tensor, "*batch"]:

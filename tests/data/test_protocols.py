@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from sparsegen.cameras import RADIUS
 from sparsegen.data import protocols
+from sparsegen.data.packed import Viewsets
 from sparsegen.data.viewpoints import INPUT_VIEW, SECOND_INPUT_VIEW, SPIRAL_VIEWS, spiral_views
 from sparsegen.errors import InputError
 
@@ -56,3 +58,38 @@ def test_unknown_numbers_of_views_are_refused() -> None:
             protocols.srn(inputs, placeholders)
     with pytest.raises(InputError, match=r"cars\.pack: protocol srn-1 needs view 120 .* found 25 views"):
         protocols.srn().check(25, "cars.pack")
+
+
+def test_protocols_are_known_by_their_names() -> None:
+    assert protocols.named("srn", 2) == protocols.srn(2)
+    assert protocols.named("spiral") == protocols.spiral()
+    gso = protocols.named("gso")
+    assert gso.input_views == (INPUT_VIEW,)
+    assert gso.target_views(SPIRAL_VIEWS) == protocols.spiral().target_views(SPIRAL_VIEWS)
+    for name in ("co3d-hydrant", "co3d-teddybear"):
+        one = protocols.named(name)
+        assert (one.objects, len(one.input_views), len(one.target_views(16)), one.fid) == (100, 1, 1, False)
+        assert not set(one.input_views) & set(one.target_views(16))
+
+
+def test_test_sets_that_do_not_fit_are_refused() -> None:
+    def made(count: int, views: int, size: int) -> Viewsets:
+        path = spiral_views(views, size).reshape(1, views).expand(count, views)
+        images = np.zeros((count, views, size, size, 4), np.uint8)
+        return Viewsets(images, path, [str(i) for i in range(count)])
+
+    gso, co3d = protocols.named("gso"), protocols.named("co3d-hydrant")
+    gso.check_set(made(1, 25, 128), "set")
+    with pytest.raises(InputError, match="set: protocol gso is defined on 128 pixels a side, found 64;"):
+        gso.check_set(made(1, 25, 64), "set")
+    with pytest.raises(InputError, match="set: protocol gso is defined on 25 views an object, found 26;"):
+        gso.check_set(made(1, 26, 128), "set")
+    with pytest.raises(InputError, match="protocol co3d-hydrant is over 100 objects, found 2;"):
+        co3d.check_set(made(2, 16, 128), "set")
+
+
+def test_any_views_can_go_in() -> None:
+    assert protocols.own((2, 0)).target_views(4) == (1, 3)
+    for wrong in ((-1,), (1, 1)):
+        with pytest.raises(InputError, match="expected different numbers, counted from 0"):
+            protocols.own(wrong)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +16,24 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
 
 from sparsegen import cameras
 from sparsegen.cli.main import main
-from sparsegen.data.packed import Viewsets, save_packed
+from sparsegen.data.layouts.srn import save_srn
+from sparsegen.data.layouts.transforms_json import save_transforms
+from sparsegen.data.packed import Viewsets, load_packed, save_packed
+from sparsegen.data.viewpoints import INPUT_VIEW
 from sparsegen.evaluation import sheet
 from sparsegen.evaluation.predictors import Generated
 from sparsegen.evaluation.tasks import Task
+from sparsegen.formats.images import save_image
 from sparsegen.gaussians import Gaussians
+from sparsegen.generation import Pipeline
 from sparsegen.models import ModelConfig, SparseGen
 from sparsegen.models.presets import preset
 from sparsegen.models.pretrained import save_pretrained
+from sparsegen.splatting import render
 
 OBJECTS, VIEWS, SIZE = 3, 25, 32
 
@@ -109,6 +119,39 @@ def test_a_models_scores_do_not_depend_on_the_batch_size(folder: Path, tmp_path:
     assert one == eight  # to the last bit
 
 
+def test_scores_do_not_depend_on_the_number_of_processes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = ["eval", f"--data={folder / 'test.pack'}", f"--model={folder / 'model'}", "--queries", "2"]
+    outputs = {name: tmp_path / name for name in ("one", "two", "torchrun")}
+    assert main([*base, "--batch-size=1", f"-o={outputs['one']}"]) == 0
+    assert main([*base, "--devices=2", f"-o={outputs['two']}"]) == 0
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in "10":  # the first process, which gathers, here comes last
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert main([*base, f"-o={outputs['torchrun']}"]) == 0
+        assert (outputs["torchrun"] / "report.md").exists() == (rank == "0")
+    for output in outputs.values():
+        assert (output / "per_object.csv").read_bytes() == (outputs["one"] / "per_object.csv").read_bytes()
+        assert _numbers(output) == _numbers(outputs["one"])  # to the last bit
+        scaling = [json.loads((o / "metrics.json").read_text())["scaling"] for o in (output, outputs["one"])]
+        assert scaling[0][0]["metrics"] == scaling[1][0]["metrics"]
+        assert len(list((output / "strips").iterdir())) == OBJECTS
+        assert not list(output.glob("unfinished*"))
+
+
+def test_a_lost_process_is_one_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparsegen.evaluation.run._help", os._exit)  # it does not know its share
+    arguments = [f"--data={folder / 'test.pack'}", f"--model={folder / 'model'}", f"-o={tmp_path}"]
+    assert main(["eval", *arguments, "--devices=2"]) == 2
+    assert "a process of --devices 2 was lost" in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "unfinished.jsonl").exists()  # what the first one scored is kept
+
+
 def test_a_model_called_blind_scores_as_the_model_with_shuffled_inputs(folder: Path, tmp_path: Path) -> None:
     base = ["eval", f"--data={folder / 'test.pack'}", f"--model={folder / 'model'}"]
     assert main([*base, f"--blind={folder / 'model'}", f"-o={tmp_path / 'both'}"]) == 0
@@ -128,6 +171,54 @@ def test_two_input_views_and_the_noise_study(folder: Path, tmp_path: Path) -> No
     page = (tmp_path / "report.html").read_text()
     for title in ("Input-view bias", "Utilization", "Size and time", "Does the noise do anything?"):
         assert f"<h2>{title}</h2>" in page
+
+
+def test_any_folder_of_posed_pictures(folder: Path, tmp_path: Path) -> None:
+    few = _painted(1, seed=0)
+    save_transforms(Viewsets(few.images[:, :4], few.cameras[:, :4], few.names), tmp_path / "shots")
+    base = [
+        "eval",
+        f"--data={tmp_path / 'shots'}",
+        f"--model={folder / 'model'}",
+        f"-o={tmp_path / 'report'}",
+    ]
+    assert main([*base, "--input-views", "1", "3"]) == 0
+    (predictor,) = json.loads((tmp_path / "report" / "metrics.json").read_text())["predictors"]
+    assert (predictor["input_views"], predictor["target_views"]) == ([1, 3], [0, 2])
+
+
+def test_scaling_with_queries(folder: Path, tmp_path: Path) -> None:
+    base = ["eval", f"--data={folder / 'test.pack'}", f"--model={folder / 'model'}", "--objects=1"]
+    assert main([*base, "--queries", "8", "2", "2", f"-o={tmp_path}"]) == 0
+    few, all_of_them = json.loads((tmp_path / "metrics.json").read_text())["scaling"]
+    assert [point["cost"]["primitives"] for point in (few, all_of_them)] == [2 * 4, 8 * 4]
+    assert few["cost"]["ply_kb"] < all_of_them["cost"]["ply_kb"]
+    assert all_of_them["metrics"]["psnr"] == _numbers(tmp_path)[0]["psnr"]["mean"]
+    # By hand: the pipeline with two queries, and scikit-image's PSNR.
+    viewsets = load_packed(folder / "test.pack")
+    judged = [view for view in range(VIEWS) if view != INPUT_VIEW]
+    gaussians = Pipeline.from_pretrained(folder / "model", "cpu")(
+        viewsets.views(torch.tensor([0]), torch.tensor([[INPUT_VIEW]])), queries=2
+    )[0]
+    drawn = render(gaussians, viewsets.cameras[0][judged], depth=False).rgb.clamp(0, 1)
+    truth = viewsets.views(torch.tensor([0]), torch.tensor([judged])).images[0]
+    pairs = zip(truth.numpy(), drawn.numpy(), strict=True)
+    by_hand = np.mean([peak_signal_noise_ratio(t, d, data_range=1) for t, d in pairs])
+    assert few["metrics"]["psnr"] == pytest.approx(by_hand, abs=1e-4)
+    report = (tmp_path / "report.md").read_text()
+    figures = re.findall(r"\]\((.*?)\)", report.partition("## Scaling with queries")[2])
+    assert any("anchor queries" in (tmp_path / file).read_text() for file in figures)
+
+
+def test_several_models_make_a_table(folder: Path, tmp_path: Path) -> None:
+    models = [f"ours={folder / 'model'}", f"ours={folder / 'model'}", f"{folder / 'blind'}"]
+    assert main(["eval", f"--data={folder / 'test.pack'}", "--models", *models, f"-o={tmp_path}"]) == 0
+    ours, blind = json.loads((tmp_path / "comparison.json").read_text())["models"]
+    assert ours["metrics"]["psnr"]["spread_of_runs"] == 0
+    first, second, other = (_numbers(tmp_path / name)[0] for name in ("ours", "ours-2", "blind"))
+    assert first == second
+    gain = other["psnr"]["mean"] - first["psnr"]["mean"]
+    assert blind["minus_first"]["psnr"]["mean"] == pytest.approx(gain, abs=1e-4)
 
 
 def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
@@ -160,8 +251,17 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
         (["--data=missing.pack"], "missing.pack"),
         (["--model=nowhere"], "nowhere"),
         (["--inputs=3"], "defined for 1 or 2 input views, got 3"),
+        (["--objects=0"], "cannot take 0 objects of a test set that has 3"),
         (["--objects=99"], "cannot take 99 objects of a test set that has 3"),
         (["--batch-size=0"], "--batch-size must be at least 1, got 0"),
+        (["--queries", "4", "9"], "--queries 9: expected 1 to 8, the model's number of queries"),
+        (["--devices=0"], "--devices must be at least 1, got 0"),
+        (["--protocol=gso"], "test.pack: protocol gso is defined on 128 pixels a side, found 32"),
+        (["--protocol=co3d"], "no protocol is called 'co3d'; expected one of srn, spiral, co3d-hydrant"),
+        (["--protocol=gso", "--inputs=2"], "protocol gso is defined for 1 input view, got 2"),
+        (["--input-views", "25"], "needs view 25 and a view to judge, found 25 views"),
+        (["--input-views", "2", "--protocol=gso"], "--input-views: not with --protocol"),
+        (["--depth=test.depth"], "test.depth"),
         (["--steps=0"], "--steps must be at least 1, got 0"),
         (["--lpips-weights=vgg.pth"], "weights missing, put vgg16-397923af.pth at vgg.pth"),
         (["--fid-weights=fid.pth"], "weights missing, put pt_inception-2015-12-05-6726825d.pth at fid.pth"),
@@ -184,6 +284,57 @@ def test_mistakes_are_one_line(
     assert len(errors) == 1
     assert message in errors[0]
     assert not list(tmp_path.glob("report/*"))
+
+
+def _lose_a_picture(folder: Path) -> None:
+    (folder / "object-0-1" / "rgb" / "000003.png").unlink()
+
+
+def _shrink_a_picture(folder: Path) -> None:
+    save_image(folder / "object-0-1" / "rgb" / "000003.png", torch.ones(3, 16, 16))
+
+
+def _shrink_an_object(folder: Path) -> None:
+    shutil.rmtree(folder / "object-0-1")
+    small = cameras.spiral(VIEWS, size=16).reshape(1, VIEWS)
+    save_srn(Viewsets(np.zeros((1, VIEWS, 16, 16, 4), np.uint8), small, ["small"]), folder)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_lose_a_picture, "object-0-1: frame 000003 has no file in rgb/"),
+        (_shrink_a_picture, "16 x 16 pixels, expected 32 x 32"),
+        (_shrink_an_object, "small has 25 views of 16 x 16 pixels but object-0-0 has 25 views of 32 x 32"),
+        (lambda folder: [shutil.rmtree(path) for path in folder.iterdir()], "holds no objects"),
+    ],
+)
+def test_broken_test_sets_are_one_line(
+    folder: Path,
+    tmp_path: Path,
+    spoil: Callable[[Path], object],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save_srn(_painted(2, seed=0), tmp_path / "cars")
+    spoil(tmp_path / "cars")
+    base = ["eval", f"--data={tmp_path / 'cars'}", f"--model={folder / 'model'}"]
+    assert main([*base, f"-o={tmp_path / 'report'}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "report" / "report.md").exists()
+
+
+def test_a_model_that_draws_nan_has_no_scores(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = SparseGen(_small_config())
+    torch.nn.init.constant_(next(p for n, p in model.named_parameters() if n.endswith("weight")), torch.nan)
+    save_pretrained(model, tmp_path / "broken")
+    base = ["eval", f"--data={folder / 'test.pack'}", f"--model={tmp_path / 'broken'}"]
+    assert main([*base, f"-o={tmp_path / 'report'}"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "no object of the test set could be scored (object-0-0: NaN or infinity in the Gaussians)" in line
 
 
 def test_a_model_for_another_resolution_is_refused(

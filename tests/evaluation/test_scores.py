@@ -20,6 +20,8 @@ from sparsegen.evaluation.progress import Progress
 from sparsegen.evaluation.scores import Scores, evaluate
 from sparsegen.evaluation.soundness import find_blank_pictures, find_problems
 from sparsegen.evaluation.tasks import Task, object_seed, views_of
+from sparsegen.splatting import render
+from sparsegen.splatting.scenes import random_scene
 
 TARGETS = (0, 1, 2, 4)
 DRAWN = (*TARGETS, 3)  # the input view comes last
@@ -273,6 +275,28 @@ def test_an_object_that_changed_is_scored_again(
 
     evaluate(noting, changed, protocol, name="oracle", resume=resume, batch_size=1)
     assert sorted(met) == [1, 2, 2, 3]  # object 1 met object 2's pictures for its input gap
+
+
+def test_depth_is_judged_where_both_have_a_surface(viewsets: Viewsets, protocol: Protocol) -> None:
+    gaussians, _ = random_scene(count=60, objects=len(viewsets))
+    gaussians = replace(gaussians, means=0.3 * gaussians.means, opacities=gaussians.opacities.clamp(min=0.8))
+    drawn = render(gaussians, viewsets.cameras, depth=True)
+    assert drawn.depth is not None
+    depths = torch.where(drawn.alpha > 0.5, drawn.depth, 0.0)
+    depths[1, 2] += 0.05 * (depths[1, 2] > 0)  # one of four judged views
+    depths[2, :, :, :12] = 0  # nothing is known of one half
+    depths[3, 0] = 0  # nor of a view
+
+    def drawing(task: Task) -> Prediction:
+        seeds = [object_seed(name, 0) for name in viewsets.names]
+        own = gaussians[[seeds.index(seed) for seed in task.seeds]]
+        rendering = render(own, task.targets)
+        return Prediction(rendering.rgb, rendering.alpha, own)
+
+    scores = evaluate(drawing, viewsets, protocol, name="drawing", depths=depths.numpy())
+    expected = torch.tensor([0, 0.05 / 4, 0, 0, 0, 0])
+    torch.testing.assert_close(scores.per_object["depth_error"], expected, atol=1e-6, rtol=0)
+    assert scores.per_view["depth_error"].isnan().nonzero().tolist() == [[3, 0]]
 
 
 def test_cameras_that_look_away_or_are_broken_are_named(viewsets: Viewsets) -> None:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from sparsegen.cameras import orbit
 from sparsegen.errors import InputError
+from sparsegen.formats import files
 from sparsegen.training import backbones, perceptual
 from sparsegen.training.losses import LossConfig, rendering_terms
 from sparsegen.training.perceptual import perceptual_distance
@@ -39,7 +40,7 @@ def vgg_state(prefix: str = "features") -> dict[str, Tensor]:
 def no_weights(tmp_path, monkeypatch) -> Path:
     """A machine where nothing is found, small networks, and the folder of torch hub's files."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(perceptual, "find_spec", lambda _: None)
+    monkeypatch.setattr(files, "find_spec", lambda _: None)
     monkeypatch.setattr(perceptual, "VGG19", SMALL_VGG)
     monkeypatch.setattr(perceptual, "VGG16", SMALL_VGG)
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
@@ -98,7 +99,7 @@ def test_the_best_weights_at_hand_are_taken_and_named(no_weights, tmp_path, monk
     assert str(no_weights / "vgg19-dcbb9e9d.pth") in str(caught.value)
     assert "\n" not in str(caught.value)
 
-    monkeypatch.setattr(perceptual, "find_spec", sys.modules["importlib.util"].find_spec)
+    monkeypatch.setattr(files, "find_spec", sys.modules["importlib.util"].find_spec)
     monkeypatch.syspath_prepend(tmp_path / "site")
     install(tmp_path / "site", perceptual._LITE0_PACKAGE, perceptual._LITE0_FILE, lite0_state())
     assert perceptual_distance(config) is not None

@@ -36,6 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument("folder", type=Path)
     pack.add_argument("out", type=Path, metavar="OUT")
 
+    depth = verbs.add_parser("depth", help="true depth of a dataset's views, for `sparsegen eval --depth`")
+    depth.add_argument(
+        "dataset", type=Path, help="packed file or folder, rendered by `data cars` or `data render`"
+    )
+    depth.add_argument("out", type=Path, metavar="OUT")
+    depth.add_argument(
+        "--meshes", nargs="+", type=Path, metavar="MESH", help="what it was rendered from, if not cars"
+    )
+    depth.add_argument("--up", choices=("auto", "y", "z"), default="auto", help="as given to `data render`")
+
     sheet = verbs.add_parser("sheet", help="one picture of many objects")
     sheet.add_argument("dataset", type=Path, help="packed file or folder")
     sheet.add_argument("out", type=Path, metavar="OUT.png")
@@ -66,7 +76,7 @@ def _add_rendering(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    {"render": _render, "cars": _cars, "pack": _pack, "sheet": _sheet}[args.data_verb](args)
+    {"render": _render, "cars": _cars, "pack": _pack, "depth": _depth, "sheet": _sheet}[args.data_verb](args)
 
 
 def _render(args: argparse.Namespace) -> None:
@@ -116,6 +126,18 @@ def _pack(args: argparse.Namespace) -> None:
     names, viewsets = iterate_folder(args.folder)
     write_packed(names, viewsets, args.out)
     print(f"{args.out}: {len(names)} objects")
+
+
+def _depth(args: argparse.Namespace) -> None:
+    from sparsegen.data.cars import cars_named
+    from sparsegen.data.depths import render_dataset, save_depths
+    from sparsegen.data.loading import load_viewsets
+    from sparsegen.data.meshes import find_meshes
+
+    viewsets = load_viewsets(args.dataset)
+    subjects = find_meshes(args.meshes, args.up) if args.meshes else cars_named(viewsets.names)
+    save_depths(render_dataset(viewsets, subjects), viewsets.names, args.out)
+    print(f"{args.out}: {len(viewsets)} objects")
 
 
 def _sheet(args: argparse.Namespace) -> None:

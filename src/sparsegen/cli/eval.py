@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sparsegen.evaluation.contestants import Settings
 
 SUMMARY = "score a model on held-out objects, beside baselines; compare two reports"
 
@@ -12,10 +17,15 @@ examples:
   sparsegen eval --data cars_test.pack --objects 50
   sparsegen eval --model runs/cars/weights --data cars_test.pack --gallery cars_gallery.pack -o report
   sparsegen eval --model weights --blind weights_blind --data cars_test.pack --inputs 2
+  sparsegen eval --data cars_test.pack --queries 16 32 64 128
+  sparsegen eval --data cars_test.pack --models full=runs/a/weights full=runs/b/weights small=runs/c/weights
+  torchrun --nproc-per-node=8 -m sparsegen eval --data cars_test.pack
   sparsegen eval compare report_before report_after
+  sparsegen eval compare full=report_a full=report_b small=report_c
 
 Writes report.html, report.md, metrics.json, per_object.csv, objects.png and a strip of pictures for every
-object. The same command goes on where an interrupted one was.
+object; with --models a report for each in a folder of its own, and one table. The same command goes on where
+an interrupted one was.
 """
 
 
@@ -25,10 +35,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", type=Path, help="test set: a packed file or a folder of posed pictures")
     add("--model", type=Path, help="model folder or the reference's model.pth (default: shipped weights)")
+    add(
+        "--models",
+        nargs="+",
+        metavar="[NAME=]MODEL",
+        help="several models in one table, beside the first; those of one name are runs of it",
+    )
     add("--gallery", type=Path, help="training objects seen by the test cameras, for the two baselines")
     add("--blind", type=Path, metavar="MODEL", help="a model trained with shuffled inputs, tested likewise")
     add("--shuffled-inputs", action="store_true", help="give --model other objects' pictures")
     add("--inputs", type=int, default=1, help="number of input views (default: 1)")
+    add(
+        "--protocol",
+        metavar="NAME",
+        help="srn, spiral, co3d-hydrant, co3d-teddybear or gso (default: by views)",
+    )
+    add("--input-views", type=int, nargs="+", metavar="VIEW", help="instead: show these, judge all others")
     add("--objects", type=int, metavar="N", help="only the first N objects")
     add("--steps", type=int, default=1, help="Euler steps of the flow (default: 1)")
     add("--seed", type=int, default=0, help="seed of the noise (default: 0)")
@@ -36,14 +58,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, default=8, help="objects at a time; does not change the scores (default: 8)"
     )
     add("--device", default="auto", help="cpu, cuda or auto (default)")
+    add("--devices", type=int, default=1, metavar="N", help="processes that share the objects (default: 1)")
     add("--lpips-weights", type=Path, metavar="FILE", help="VGG16 weights (default: torch hub's cache)")
+    add("--lpips-alex-weights", type=Path, metavar="FILE", help="AlexNet weights (default: likewise)")
     add("--fid-weights", type=Path, metavar="FILE", help="Inception weights (default: torch hub's cache)")
     add("--noise-study", action="store_true", help="also ask what the noise does, over 1, 2, 4 and 8 steps")
+    add("--depth", type=Path, metavar="FILE", help="true depths, written by `sparsegen data depth`")
+    add("--queries", type=int, nargs="+", metavar="N", help="also with only so many of the model's queries")
     add("-o", "--output", type=Path, default=Path("report"), help="folder (default: report)")
     verbs = parser.add_subparsers(dest="eval_verb", metavar="compare", required=False)
-    compare = verbs.add_parser("compare", help="compare two reports' folders")
-    compare.add_argument("a", type=Path, metavar="A", help="folder of a report")
-    compare.add_argument("b", type=Path, metavar="B", help="folder of another one on the same objects")
+    compare = verbs.add_parser("compare", help="compare reports: two in detail, or more in one table")
+    compare.add_argument(
+        "reports",
+        nargs="+",
+        metavar="[NAME=]REPORT",
+        help="folders of reports on the same objects; those of one name are runs of one model",
+    )
     compare.add_argument(
         "-o", "--output", type=Path, default=Path("comparison.html"), help="page (default: comparison.html)"
     )
@@ -64,18 +94,66 @@ def _evaluate(args: argparse.Namespace) -> None:
     for name in ("steps", "batch_size"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
-    settings = Settings(**{k: v for k, v in vars(args).items() if k in Settings.__dataclass_fields__})
+    given = {k: v for k, v in vars(args).items() if k in Settings.__dataclass_fields__}
+    settings = Settings(
+        **{**given, "queries": tuple(args.queries or ()), "input_views": tuple(args.input_views or ())}
+    )
+    if args.models:
+        _evaluate_each(args.models, settings)
+        return
     result = run_evaluation(settings)
+    if result is None:  # the first process tells
+        return
     print("\n".join([report.table(result), *result.notes, *report.problems(result)]))
     print(f"wrote {settings.output}")
 
 
+def _evaluate_each(models: Sequence[str], settings: Settings) -> None:
+    """A report for each model, and the table of all."""
+    from dataclasses import replace
+
+    from sparsegen.errors import InputError
+    from sparsegen.evaluation import ablation
+    from sparsegen.evaluation.run import run as run_evaluation
+
+    named = [ablation.name_and_path(text) for text in models]
+    if settings.model is not None or len(named) < 2:
+        raise InputError("--models: expected two models or more, and no --model")
+    if missing := [path for _, path in named if not path.exists()]:
+        raise InputError(f"{missing[0]}: no such model; give a folder with config.json, or a model.pth")
+    names = [name for name, _ in named]
+    folders = ablation.report_folders(names, settings.output)
+    results = [
+        run_evaluation(replace(settings, model=path, output=folder))
+        for (_, path), folder in zip(named, folders, strict=True)
+    ]
+    if results[0] is not None:  # else the first process tells
+        _write_table(names, folders, settings.output / "comparison.html")
+
+
 def _compare(args: argparse.Namespace) -> None:
-    from sparsegen.evaluation import comparison
+    from sparsegen.errors import InputError
+    from sparsegen.evaluation import ablation, comparison
     from sparsegen.evaluation.document import to_html, to_markdown
     from sparsegen.formats.files import write_bytes
 
-    document = comparison.document(comparison.load(args.a), comparison.load(args.b))
+    named = [ablation.name_and_path(text) for text in args.reports]
+    folders = [folder for _, folder in named]
+    if len(folders) < 2:
+        raise InputError(f"compare: expected two reports or more, got only {args.reports[0]}")
+    if len(folders) > 2:
+        _write_table([name for name, _ in named], folders, args.output)
+        return
+    document = comparison.document(*map(comparison.load, folders))
     write_bytes(args.output, to_html(document).encode())
     print(to_markdown(document))
     print(f"wrote {args.output}")
+
+
+def _write_table(names: Sequence[str], folders: Sequence[Path], page: Path) -> None:
+    from sparsegen.evaluation import ablation, comparison
+    from sparsegen.evaluation.document import to_markdown
+
+    runs = ablation.group(names, [comparison.load(folder) for folder in folders])
+    print(to_markdown(ablation.write(runs, page.parent, page.stem)))
+    print(f"wrote {page.with_suffix('.html')}, .md and .json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,8 +41,19 @@ def cars(count: int, seed: int, split: str) -> list[Car]:
         raise InputError(f"-n: expected 1 to {MAX_COUNT} cars, found {count}")
     if seed < 0:
         raise InputError(f"--seed: expected an integer of at least 0, found {seed}")
+    return [_car(split, seed, i) for i in range(count)]
+
+
+def cars_named(names: Sequence[str]) -> list[Car]:
+    """The cars among `names`, which say what seed each has."""
+    found = [re.fullmatch(r"car-(\w+)-(\d+)-(\d{6})", name) for name in names]
+    parts = [m.groups() for m in found if m and m[1] in SPLITS]
+    return [_car(split, int(seed), int(i)) for split, seed, i in parts]
+
+
+def _car(split: str, seed: int, i: int) -> Car:
     start = (seed * len(SPLITS) + SPLITS.index(split)) * MAX_COUNT
-    return [Car(f"car-{split}-{seed}-{i:06d}", start + i) for i in range(count)]
+    return Car(f"car-{split}-{seed}-{i:06d}", start + i)
 
 
 def car_cameras(subjects: list[Car], views: int, size: int, spiral: bool) -> list[Cameras]:

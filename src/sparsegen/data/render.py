@@ -85,6 +85,32 @@ def render_views(
     return _displayed(total)
 
 
+def render_depths(scene: trimesh.Scene, cameras: Cameras) -> Float[ndarray, "v h w"]:
+    """Depth (view-space z) of the nearest surface at the centre of every pixel; 0 where there is none.
+
+    `cameras` has batch shape (V,). Faces with an opacity under one half are looked through. Raises
+    `InputError` if the scene has no faces or Mitsuba is not installed.
+    """
+    mi = _mitsuba()
+    parts = surfaces(scene, texture_size=1)
+    solid = [(part, part.opacity >= 0.5) for part in parts]
+    shapes = [_shape(part, keep) for part, keep in solid if keep.any()]
+    if not shapes:
+        raise InputError("the scene has no solid faces to measure depth to")
+    integrator = {"type": "aov", "aovs": "where:position,ray:depth"}
+    world = mi.load_dict(
+        {"type": "scene", "integrator": integrator, **{f"shape{i}": s for i, s in enumerate(shapes)}}
+    )
+    centers = {"type": "stratified", "sample_count": 1, "jitter": False}
+    depths = np.zeros((len(cameras), cameras.height, cameras.width), np.float32)
+    for i in range(len(cameras)):
+        sensor = _sensor(cameras[i], (0, 0, cameras.width, cameras.height), centers)
+        *_, x, y, z, ray = np.moveaxis(np.array(mi.render(world, sensor=sensor, spp=1)), -1, 0)
+        row = cameras[i].viewmats[2].numpy()
+        depths[i] = np.where(ray > 0, row[0] * x + row[1] * y + row[2] * z + row[3], 0)
+    return depths
+
+
 def _opacity_levels(parts: list[Surface]) -> list[tuple[float, list[ndarray]]]:
     """Shares of a picture, and the faces of each part that are there in it.
 
@@ -123,7 +149,8 @@ def _render_lights(
     )
     parameters = mi.traverse(scene)
     windows = [_window(cameras[i], points) for i in range(len(cameras))]
-    sensors = [_sensor(cameras[i], window, samples) for i, window in enumerate(windows)]
+    sampler = {"type": "multijitter", "sample_count": samples}
+    sensors = [_sensor(cameras[i], window, sampler) for i, window in enumerate(windows)]
     total = np.zeros((len(cameras), cameras.height, cameras.width, 4), np.float32)
     for number, light in enumerate(lights):
         parameters["light.to_world"] = _towards(light.direction)
@@ -193,7 +220,7 @@ def use_threads(count: int) -> None:
     drjit.set_thread_count(count)
 
 
-def _sensor(camera: Cameras, window: tuple[int, int, int, int], samples: int) -> Any:
+def _sensor(camera: Cameras, window: tuple[int, int, int, int], sampler: dict[str, Any]) -> Any:
     """A Mitsuba sensor for one camera (batch shape ()) that renders only the pixels of `window`."""
     mi = _mitsuba()
     K = camera.Ks.double().numpy()
@@ -227,7 +254,7 @@ def _sensor(camera: Cameras, window: tuple[int, int, int, int], samples: int) ->
             "far_clip": 1e3,
             "to_world": mi.ScalarTransform4f(to_world),
             "film": film,
-            "sampler": {"type": "multijitter", "sample_count": samples},
+            "sampler": sampler,
         }
     )
 

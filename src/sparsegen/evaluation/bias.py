@@ -65,7 +65,7 @@ def section(every: Sequence[Scores], titles: dict[str, tuple[str, int]]) -> Sect
         Table(["Δ", *(titles[key][0] for key in keys)], rows),
     ]
     if all(scores.angles is not None for scores in scored):
-        blocks += _angles(scored, [key for key in ("psnr", "lpips_vgg") if key in keys], titles)
+        blocks += _angles(scored, [key for key in ("psnr", "lpips_vgg", "st_lpips") if key in keys], titles)
     return Section("Input-view bias", blocks)
 
 

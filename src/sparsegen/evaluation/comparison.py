@@ -14,8 +14,10 @@ import numpy as np
 from jaxtyping import Float
 
 from sparsegen.errors import InputError
+from sparsegen.evaluation.cost import Cost
 from sparsegen.evaluation.document import Block, Bullets, Document, Picture, Section, Table, Text
 from sparsegen.evaluation.report import COLUMNS
+from sparsegen.evaluation.scaling import Point
 from sparsegen.formats.files import check_readable
 
 RESAMPLES = 10_000
@@ -28,7 +30,8 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class StoredReport:
-    """The first predictor of a report folder: its numbers by metric and object, and its pictures."""
+    """The first predictor of a report folder: its numbers by metric and object, its pictures, and what one
+    object costs, with all queries and with fewer."""
 
     folder: Path
     name: str
@@ -36,6 +39,8 @@ class StoredReport:
     values: dict[str, dict[str, float]]
     problems: dict[str, str]
     strips: dict[str, Path] = field(default_factory=dict)
+    cost: Cost | None = None
+    scaling: Sequence[Point] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,9 @@ def load(folder: Path) -> StoredReport:
             for key in COLUMNS
             if any(row.get(key) for row in rows)
         }
-        return StoredReport(folder, name, dict(stored["facts"]), values, problems, strips)
+        cost = Cost(**stored["cost"]) if "cost" in stored else None
+        points = [Point(Cost(**point["cost"]), dict(point["metrics"])) for point in stored.get("scaling", ())]
+        return StoredReport(folder, name, dict(stored["facts"]), values, problems, strips, cost, points)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{folder}: not a whole report of this version ({type(error).__name__}: {error}); evaluate again"

@@ -22,7 +22,11 @@ class Settings:
     """What is evaluated on what. Paths of data are packed files or folders in the SRN layout.
 
     `model` None takes the weights in the package. `gallery` is a set of training objects seen by the test
-    set's cameras, for the baselines; `blind` a model trained with shuffled inputs.
+    set's cameras, for the baselines; `blind` a model trained with shuffled inputs. `queries` are numbers of
+    anchor queries that the model is scored with too; `depth` is the file of the test set's true depths;
+    `protocol` the name of one, where the number of views does not tell, and `input_views` a list instead of
+    one. `devices` is how many processes share
+    the objects.
     """
 
     data: Path
@@ -38,8 +42,14 @@ class Settings:
     batch_size: int = 8
     device: str = "auto"
     lpips_weights: Path | None = None
+    lpips_alex_weights: Path | None = None
     fid_weights: Path | None = None
     noise_study: bool = False
+    queries: tuple[int, ...] = ()
+    depth: Path | None = None
+    protocol: str | None = None
+    input_views: tuple[int, ...] = ()
+    devices: int = 1
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ def fingerprint(
     facts += [settings.seed, protocol, sorted(metrics)]
     if isinstance(contestant.predictor, Generated):
         model = contestant.predictor.pipeline.model
-        facts += [model.config, settings.steps]
+        facts += [model.config, settings.steps, contestant.predictor.queries]
         for name, tensor in model.state_dict().items():
             digest.update(name.encode())
             values = tensor.detach().cpu().contiguous().reshape(-1)

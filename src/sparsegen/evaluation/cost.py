@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sparsegen.data.packed import Viewsets
@@ -24,11 +25,21 @@ OBJECTS = 5
 _FLOATS = 3 + 4 + 3 + 1 + 3
 _KILOBYTE = 1024
 
+NOTES = (
+    f"KB: 1024 bytes; float32: {_FLOATS} numbers a Gaussian; files: medians over at most {OBJECTS} objects",
+    "milliseconds: one object alone, from its pictures to its Gaussians; "
+    f"median of {REPEATS} runs after {WARMUP} to warm up",
+)
+
 
 @dataclass(frozen=True)
 class Cost:
-    """Sizes in KB of 1024 bytes, medians over objects; seconds of a single object, median of repeats."""
+    """Sizes in KB of 1024 bytes, medians over objects; seconds of a single object, median of repeats.
 
+    `queries` is the number of anchor queries that the primitives came from.
+    """
+
+    queries: int
     primitives: int
     float32_kb: float
     ply_kb: float
@@ -41,39 +52,49 @@ def measure(
     predictor: Generated, viewsets: Viewsets, protocol: Protocol, ids: Sequence[int], seed: int
 ) -> Cost:
     """Cost of the objects `ids`, of which the first is timed and the first few are stored."""
+    return measure_each({"": predictor}, viewsets, protocol, ids, seed)[""]
+
+
+def measure_each(
+    predictors: Mapping[str, Generated],
+    viewsets: Viewsets,
+    protocol: Protocol,
+    ids: Sequence[int],
+    seed: int,
+) -> dict[str, Cost]:
+    """The same for several predictors, which are timed in turns."""
     tasks = [make_task(viewsets, protocol, [i], [i], seed) for i in ids[:OBJECTS]]
-    objects = [predictor.generate(task)[0] for task in tasks]
-    timing = interleaved({"generate": lambda: predictor.generate(tasks[0])}, REPEATS, WARMUP)["generate"]
-    count = objects[0].count
-    return Cost(
-        primitives=count,
-        float32_kb=count * _FLOATS * 4 / _KILOBYTE,
-        ply_kb=statistics.median(_stored(gaussians, ".ply") for gaussians in objects),
-        spz_kb=statistics.median(_stored(gaussians, ".spz") for gaussians in objects),
-        seconds=timing.median,
-        device=predictor.pipeline.device.type,
-    )
+    candidates = {name: partial(predictor.generate, tasks[0]) for name, predictor in predictors.items()}
+    timings = interleaved(candidates, REPEATS, WARMUP)
+    found = {}
+    for name, predictor in predictors.items():
+        objects = [predictor.generate(task)[0] for task in tasks]
+        found[name] = Cost(
+            queries=objects[0].count // objects[0].expansion,
+            primitives=objects[0].count,
+            float32_kb=objects[0].count * _FLOATS * 4 / _KILOBYTE,
+            ply_kb=statistics.median(_stored(gaussians, ".ply") for gaussians in objects),
+            spz_kb=statistics.median(_stored(gaussians, ".spz") for gaussians in objects),
+            seconds=timings[name].median,
+            device=predictor.pipeline.device.type,
+        )
+    return found
 
 
 def section(name: str, cost: Cost) -> Section:
     """The paper's columns of tables 1, 2, 4 and 8 beside quality."""
-    header = ["", "primitives", "float32, KB", "PLY, KB", "SPZ, KB", f"milliseconds ({cost.device})"]
+    table = Table(["", *header(cost.device)], [[name, *cells(cost)]])
+    return Section("Size and time", [table, Bullets(NOTES)])
+
+
+def header(device: str) -> list[str]:
+    """What `cells` are."""
+    return ["primitives", "float32, KB", "PLY, KB", "SPZ, KB", f"milliseconds ({device})"]
+
+
+def cells(cost: Cost) -> list[str]:
     sizes = (f"{kb:.1f}" for kb in (cost.float32_kb, cost.ply_kb, cost.spz_kb))
-    row = [name, f"{cost.primitives}", *sizes, f"{1000 * cost.seconds:.0f}"]
-    return Section(
-        "Size and time",
-        [
-            Table(header, [row]),
-            Bullets(
-                [
-                    f"KB: 1024 bytes; float32: {_FLOATS} numbers a Gaussian; "
-                    f"files: medians over at most {OBJECTS} objects",
-                    "milliseconds: one object alone, from its pictures to its Gaussians; "
-                    f"median of {REPEATS} runs after {WARMUP} to warm up",
-                ]
-            ),
-        ],
-    )
+    return [f"{cost.primitives}", *sizes, f"{1000 * cost.seconds:.0f}"]
 
 
 def _stored(gaussians: Gaussians, suffix: str) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
+from sparsegen.formats.files import write_bytes
 from sparsegen.tables import markdown_table
 
 
@@ -34,7 +36,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """An SVG drawing; only in the page."""
+    """An SVG drawing."""
 
     svg: str
     caption: str
@@ -42,7 +44,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file's bytes; only in the page."""
+    """A PNG file's bytes."""
 
     png: bytes
     caption: str
@@ -63,11 +65,23 @@ class Document:
     sections: Sequence[Section]
 
 
-def to_markdown(document: Document) -> str:
-    """The words and tables; plots and pictures are left to the page."""
+def write(document: Document, folder: Path, name: str) -> None:
+    """Write `name`.html, `name`.md and the figures that the latter shows, each file whole or not at all."""
+    figures = _figure_names(document, f"{name}_figures/")
+    for block, file in figures.items():
+        write_bytes(folder / file, block.svg.encode() if isinstance(block, Plot) else block.png)
+    write_bytes(folder / f"{name}.md", to_markdown(document, figures).encode())
+    write_bytes(folder / f"{name}.html", to_html(document).encode())
+    for path in (folder / f"{name}_figures").glob("[0-9]*"):
+        if f"{name}_figures/{path.name}" not in figures.values():
+            path.unlink()  # an earlier report had more
+
+
+def to_markdown(document: Document, figures: Mapping[Plot | Picture, str] | None = None) -> str:
+    """The words and tables, and links to the files of `figures`."""
     parts = [f"# {document.title}"]
     for section in document.sections:
-        texts = [text for block in section.blocks if (text := _block_markdown(block))]
+        texts = [text for block in section.blocks if (text := _block_markdown(block, figures or {}))]
         if texts:
             parts += [f"## {section.title}"] * bool(section.title) + texts
     return "\n\n".join(parts) + "\n"
@@ -84,14 +98,19 @@ def to_html(document: Document) -> str:
     )
 
 
-def _block_markdown(block: Block) -> str:
+def _figure_names(document: Document, prefix: str) -> dict[Plot | Picture, str]:
+    every = [b for section in document.sections for b in section.blocks if isinstance(b, Plot | Picture)]
+    return {b: f"{prefix}{n:02}.{'svg' if isinstance(b, Plot) else 'png'}" for n, b in enumerate(every)}
+
+
+def _block_markdown(block: Block, figures: Mapping[Plot | Picture, str]) -> str:
     if isinstance(block, Text):
         return block.text
     if isinstance(block, Bullets):
         return "\n".join(f"- {item}" for item in block.items)
     if isinstance(block, Table):
         return markdown_table(block.header, block.rows, block.left)
-    return ""
+    return f"![{block.caption}]({figures[block]})" if block in figures else ""
 
 
 def _section_html(section: Section) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,10 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sparsegen.cameras import Cameras
 from sparsegen.evaluation.tasks import Task
 from sparsegen.gaussians import Gaussians, cat
 from sparsegen.generation import Pipeline
 from sparsegen.splatting import render
+from sparsegen.views import Views
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,11 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Generated:
-    """Renders of what a pipeline generates in `steps` steps."""
+    """Renders of what a pipeline generates in `steps` steps, with `queries` of its queries (None: all)."""
 
     pipeline: Pipeline
     steps: int = 1
+    queries: int | None = None
 
     def __call__(self, task: Task) -> Prediction:
         gaussians = self.generate(task)
@@ -48,11 +52,14 @@ class Generated:
         numbers for every batch size.
         """
         if self.pipeline.device.type != "cpu":
-            return self.pipeline.generate(task.inputs, task.seeds, self.steps, task.placeholders)
+            return self._generate(task.inputs, task.seeds, task.placeholders)
         return cat([self._generate_one(task, i) for i in range(len(task.seeds))])
 
     def _generate_one(self, task: Task, i: int) -> Gaussians:
         one = slice(i, i + 1)
         placeholders = None if task.placeholders is None else task.placeholders[one]
         with torch.inference_mode():
-            return self.pipeline.generate(task.inputs.objects(one), task.seeds[one], self.steps, placeholders)
+            return self._generate(task.inputs.objects(one), task.seeds[one], placeholders)
+
+    def _generate(self, inputs: Views, seeds: Sequence[int], placeholders: Cameras | None) -> Gaussians:
+        return self.pipeline.generate(inputs, seeds, self.steps, placeholders, self.queries)

@@ -13,20 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from sparsegen.evaluation import bias
-from sparsegen.evaluation.document import (
-    Block,
-    Bullets,
-    Document,
-    Plot,
-    Section,
-    Table,
-    Text,
-    to_html,
-    to_markdown,
-)
+from sparsegen.evaluation.document import Block, Bullets, Document, Plot, Section, Table, Text
+from sparsegen.evaluation.document import write as write_document
 from sparsegen.evaluation.plots import histogram
 from sparsegen.evaluation.scores import Scores
-from sparsegen.formats.files import atomic_path
+from sparsegen.formats.files import write_bytes
 from sparsegen.tables import markdown_table
 
 
@@ -45,8 +36,18 @@ COLUMNS = {
     "ssim": Column(
         "SSIM ↑", 4, "as pytorch-msssim: 11-tap Gaussian, sigma 1.5, data range 1, windows inside the picture"
     ),
-    "lpips_vgg": Column("LPIPS ↓", 4, "version 0.1, VGG16, pictures scaled to [-1, 1]"),
+    "lpips_vgg": Column("LPIPS (VGG) ↓", 4, "version 0.1, VGG16, pictures scaled to [-1, 1]"),
+    "lpips_alex": Column("LPIPS (AlexNet) ↓", 4, "version 0.1, AlexNet, pictures scaled to [-1, 1]"),
+    "st_lpips": Column(
+        "ST-LPIPS ↓", 4, "shift-tolerant, AlexNet, pictures scaled to [-1, 1]; not to be compared with LPIPS"
+    ),
     "alpha_iou": Column("alpha IoU ↑", 4, "intersection over union of alpha above 1/2"),
+    "depth_error": Column(
+        "depth error ↓",
+        4,
+        "mean |expected depth − depth of the true surface| over the pixels where both have one (alpha above "
+        "1/2), world units: the object's bounding box has diagonal 1",
+    ),
     "gradient_energy": Column("edges → 1", 3, "mean gradient magnitude over the truth's; below 1 is blurred"),
     "dead_share": Column("dead ↓", 3, "share of Gaussians with opacity under 0.02"),
     "used_share": Column(
@@ -60,6 +61,8 @@ COLUMNS = {
     ),
 }
 
+
+TITLES = {key: (column.title, column.digits) for key, column in COLUMNS.items()}
 
 # Those of a section of their own.
 _UTILIZATION = ("dead_share", "used_share", "query_spread")
@@ -120,8 +123,7 @@ def document(report: Report) -> Document:
     sections = [Section("", first)]
     if report.pictures:
         sections.append(Section("Objects", report.pictures))
-    titles = {key: (column.title, column.digits) for key, column in COLUMNS.items()}
-    found = [bias.section(report.scores, titles), _utilization(report), *report.extras]
+    found = [bias.section(report.scores, TITLES), _utilization(report), *report.extras]
     return Document("Evaluation", [*sections, *(section for section in found if section)])
 
 
@@ -209,17 +211,12 @@ def per_object_csv(report: Report) -> str:
 
 
 def write(report: Report, folder: Path) -> None:
-    """`report.html`, `report.md`, `metrics.json` and `per_object.csv` in `folder`, whole or not at all."""
-    text = document(report)
-    files = {
-        "report.md": to_markdown(text),
-        "report.html": to_html(text),
-        "metrics.json": json.dumps(as_dict(report), indent=2, allow_nan=False) + "\n",
-        "per_object.csv": per_object_csv(report),
-    }
-    for name, text in files.items():
-        with atomic_path(folder / name) as path:
-            path.write_text(text, encoding="utf-8")
+    """The page, its Markdown, `metrics.json` and `per_object.csv` in `folder`, each whole or not at all."""
+    write_document(document(report), folder, "report")
+    write_bytes(
+        folder / "metrics.json", (json.dumps(as_dict(report), indent=2, allow_nan=False) + "\n").encode()
+    )
+    write_bytes(folder / "per_object.csv", per_object_csv(report).encode())
 
 
 def _number(value: float) -> float | str:

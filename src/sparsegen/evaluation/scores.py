@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,13 +19,15 @@ from sparsegen.data.protocols import Protocol
 from sparsegen.errors import InputError
 from sparsegen.evaluation import utilization
 from sparsegen.evaluation.predictors import Prediction, Predictor
-from sparsegen.evaluation.progress import ObjectScores, Progress
+from sparsegen.evaluation.progress import WHOLE, ObjectScores, Progress, Share
 from sparsegen.evaluation.soundness import find_problems, not_finite
 from sparsegen.evaluation.tasks import make_task, views_of
+from sparsegen.splatting import render
 from sparsegen.views import Views
 
 # Cameras of two objects count as the same if no matrix entry differs by more.
 _SAME_CAMERA = 1e-3
+_POLL_SECONDS = 0.2
 
 PictureMetric = Callable[[Tensor, Tensor], Tensor]
 # Called with each object's name, its prediction (batch 1) and its true pictures.
@@ -76,6 +80,8 @@ def evaluate(
     progress: bool = False,
     resume: Progress | None = None,
     on_object: OnObject | None = None,
+    depths: Float[np.ndarray, "n all_views h w"] | None = None,
+    share: Share = WHOLE,
 ) -> Scores:
     """Score `predictor` on every object of `viewsets`.
 
@@ -83,8 +89,10 @@ def evaluate(
     from the same cameras and with the same noise; the other object is the next one in the set. It is left
     out where the objects do not share cameras, or there is no other object. With `shuffled_inputs` the
     predictor only ever meets other objects' pictures: the next one's, and for the gap the next but one's.
-    `picture_metrics` adds metrics (rendered, true pictures) -> one number each. What `resume` knows is not
-    computed again, and what is computed is added to it, after `on_object` was called.
+    `picture_metrics` adds metrics (rendered, true pictures) -> one number each; with the true `depths` of
+    all views (0 for no surface) Gaussians are judged by depth too. What `resume` knows is not
+    computed again, and what is computed is added to it, after `on_object` was called. Of a `share` only the
+    first process returns scores, when the others have added theirs.
 
     Raises `InputError` for a set without objects or without the protocol's views.
     """
@@ -101,7 +109,7 @@ def evaluate(
     prints = {i: fingerprint(viewsets, [i, *pictures_of[i]]) for i in sound} if resume else {}
     known = resume.load() if resume else {}
     rows = {i: known[prints[i]] for i in sound if prints.get(i) in known}
-    missing = [i for i in sound if i not in rows]
+    missing = [i for i in sound[share.rank :: share.world] if i not in rows]
     with tqdm(total=len(sound), initial=len(rows), desc=name, unit="object", disable=not progress) as bar:
         for start in range(0, len(missing), batch_size):
             ids = missing[start : start + batch_size]
@@ -113,11 +121,22 @@ def evaluate(
                 truth = views_of(viewsets, [i], protocol.drawn_views(view_count))
                 own = [_one(prediction, row) for prediction in predictions]
                 rows[i] = _score_object(own, truth, protocol, view_count, picture_metrics or {})
+                if depths is not None:
+                    drawn = torch.from_numpy(depths[i][list(protocol.drawn_views(view_count))])
+                    rows[i] = _with_depth_error(rows[i], own[0], truth, drawn)
                 if on_object and rows[i].problem is None:
                     on_object(viewsets.names[i], own[0], truth)
                 if resume:
                     resume.append(prints[i], rows[i])
             bar.update(len(ids))
+        if share.rank:
+            return Scores(name, protocol, (), (), {}, {}, {})
+        while resume and len(rows) < len(sound):
+            share.check()
+            time.sleep(_POLL_SECONDS)
+            known = resume.load()
+            rows |= {i: known[prints[i]] for i in sound if prints[i] in known}
+            bar.update(len(rows) - bar.n)
     return _gather(name, viewsets, protocol, rows, problems)
 
 
@@ -185,6 +204,17 @@ def _score_object(
     return ObjectScores(per_view, whole, utilization.opacity_counts(gaussians))
 
 
+def _with_depth_error(
+    row: ObjectScores, prediction: Prediction, truth: Views, depths: Float[Tensor, "v h w"]
+) -> ObjectScores:
+    if row.problem or prediction.gaussians is None:
+        return row
+    drawn = render(prediction.gaussians, truth.cameras, depth=True)
+    assert drawn.depth is not None
+    error = metrics.depth_error(drawn.depth[0], drawn.alpha[0], depths)
+    return replace(row, per_view={**row.per_view, "depth_error": error.tolist()})
+
+
 def _gather(
     name: str,
     viewsets: Viewsets,
@@ -203,7 +233,8 @@ def _gather(
     some = next(iter(rows.values()))
     every = {key: _table(viewsets, rows, lambda row, key=key: row.per_view[key]) for key in some.per_view}
     per_view = {key: table[:, : len(targets)] for key, table in every.items()}
-    per_object = {key: table.mean(dim=1) for key, table in per_view.items()}
+    # Without the views where a metric is not defined.
+    per_object = {key: table.nanmean(dim=1) for key, table in per_view.items()}
     per_object |= {key: _table(viewsets, rows, lambda row, key=key: row.whole[key]) for key in some.whole}
     at_inputs = {key: table[:, len(targets) :] for key, table in every.items() if key != "input_gap"}
     angles = metrics.view_angles(cameras[:, list(targets)], cameras[:, list(protocol.input_views)])

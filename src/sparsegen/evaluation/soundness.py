@@ -15,6 +15,7 @@ from sparsegen.evaluation.predictors import Prediction
 
 # Every object fits into the ball of this radius about the world's origin (its bounding box's diagonal is 1).
 _OBJECT_RADIUS = 0.5
+_TENSORS = ("means", "quats", "scales", "opacities", "colors")
 
 
 def find_problems(viewsets: Viewsets) -> dict[str, str]:
@@ -52,7 +53,13 @@ def find_stray_cameras(viewsets: Viewsets) -> dict[str, str]:
 
 
 def not_finite(predictions: Sequence[Prediction], row: int, views: Sequence[int]) -> str | None:
-    """What is wrong with the pictures of a batch's object from `views`, or None."""
+    """What is wrong with a batch's object, or with its pictures from `views`; or None."""
+    # Splatting may pass over a Gaussian of NaN, and then the picture does not show it.
+    for gaussians in (prediction.gaussians for prediction in predictions):
+        if gaussians is not None and not all(
+            getattr(gaussians, name)[row].isfinite().all() for name in _TENSORS
+        ):
+            return "NaN or infinity in the Gaussians"
     broken = torch.zeros(len(views), dtype=torch.bool)
     for prediction in predictions:
         rgb, alpha = prediction.rgb[row], prediction.alpha[row]

