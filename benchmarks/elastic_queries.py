@@ -35,7 +35,7 @@ def main() -> None:
             gaussians = pipeline.generate(inputs, [0], queries=queries)
             pictures = render(gaussians, targets.cameras, depth=False).rgb.clamp(0, 1)
             scores[queries].append(psnr(pictures, targets.images).mean().item())
-    expansion = pipeline.model.config.expansion
+    expansion = pipeline.model.expansion
     rows = [[str(q), f"{q * expansion:,}", f"{sum(s) / len(s):.2f}"] for q, s in scores.items()]
     print(markdown_table(["queries", "Gaussians", "PSNR"], rows))
 

@@ -22,7 +22,7 @@ from sparsegen.evaluation.predictors import Generated
 from sparsegen.evaluation.tasks import Task
 from sparsegen.gaussians import Gaussians
 from sparsegen.models import ModelConfig, SparseGen
-from sparsegen.models.presets import preset
+from sparsegen.models.presets import tiny
 from sparsegen.models.pretrained import save_pretrained
 
 OBJECTS, VIEWS, SIZE = 3, 25, 32
@@ -51,7 +51,7 @@ def _painted(count: int, seed: int) -> Viewsets:
 
 
 def _small_config() -> ModelConfig:
-    config = preset("tiny")
+    config = tiny()
     return replace(
         config,
         image_size=SIZE,

@@ -12,6 +12,7 @@ examples:
   sparsegen eval --data cars_test.pack --objects 50
   sparsegen eval --model runs/cars/weights --data cars_test.pack --gallery cars_gallery.pack -o report
   sparsegen eval --model weights --blind weights_blind --data cars_test.pack --inputs 2
+  sparsegen eval --data cars_test.pack --beside runs/pixel/weights
   sparsegen eval compare report_before report_after
 
 Writes report.html, report.md, metrics.json, per_object.csv, objects.png and a strip of pictures for every
@@ -27,6 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", type=Path, help="model folder or the reference's model.pth (default: shipped weights)")
     add("--gallery", type=Path, help="training objects seen by the test cameras, for the two baselines")
     add("--blind", type=Path, metavar="MODEL", help="a model trained with shuffled inputs, tested likewise")
+    add(
+        "--beside",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="MODEL",
+        help="other models, each a line of the same tables, such as a pixel-aligned one",
+    )
     add("--shuffled-inputs", action="store_true", help="give --model other objects' pictures")
     add("--inputs", type=int, default=1, help="number of input views (default: 1)")
     add("--objects", type=int, metavar="N", help="only the first N objects")

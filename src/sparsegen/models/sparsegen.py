@@ -20,18 +20,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparsegen.cameras import Cameras
+from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 from sparsegen.models.anchor_sampling import DetailEncoder, Lookup, clean_weights, sample, seen_colors
 from sparsegen.models.expansion import DecoderLayer, EncoderLayer
 from sparsegen.models.gaussian_head import GaussianHead, GaussianHeadConfig, Placed
 from sparsegen.models.image_encoder import CHANNELS, ImageEncoder, ImageEncoderConfig, encoder_input
 from sparsegen.models.layers import TimeEmbedding
+from sparsegen.models.network import Network, NetworkConfig
 from sparsegen.models.position_encoder import AnchorEncoder, PositionEncoder, PositionEncoderConfig
 from sparsegen.views import Views
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(NetworkConfig):
     """Every size of the network. `sparsegen.models.presets` has the ones in use.
 
     `bound` is half the side of the cube that Gaussians live in, in world units. `query_content` gives
@@ -40,11 +42,10 @@ class ModelConfig:
     features at the Gaussians that the decoder layer before has placed. `symmetric` objects are their own
     mirror images in the plane y = 0, and features and colors are read at mirrored points as well.
     `needs_placeholders`: noise placeholders stand beside the clean views even where one step is taken.
-    `truncate_times` cuts times to thousandths, as the reference does when it samples. Without `flow` the
-    network maps clean views to Gaussians directly, and has never seen a noised one.
+    `truncate_times` cuts times to thousandths, as the reference does when it samples.
     """
 
-    image_size: int = 128
+    kind: str = "sparsegen"
     num_queries: int = 128
     expansion: int = 16
     width: int = 192
@@ -61,18 +62,32 @@ class ModelConfig:
     needs_placeholders: bool = False
     detail_width: int = 48
     truncate_times: bool = False
-    flow: bool = True
     image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
     position_encoder: PositionEncoderConfig = field(default_factory=PositionEncoderConfig)
     head: GaussianHeadConfig = field(default_factory=GaussianHeadConfig)
 
+    @property
+    def idle_heads(self) -> bool:
+        return not self.head.shared
 
-class SparseGen(nn.Module):
+    def build(self) -> SparseGen:
+        return SparseGen(self)
+
+    def check(self) -> None:
+        super().check()
+        if self.num_queries < 1:
+            raise InputError(f"num_queries={self.num_queries}: expected at least 1")
+        if self.anchor_sampling not in ("off", "anchors", "gaussians"):
+            raise InputError(f"anchor_sampling={self.anchor_sampling}: expected off, anchors or gaussians")
+
+
+class SparseGen(Network[ModelConfig]):
     """Image-to-Gaussian network with learned 3D anchor queries."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
+        self.num_queries, self.expansion = config.num_queries, config.expansion
+        self.needs_placeholders = config.needs_placeholders
         width, heads, hidden = config.width, config.heads, config.feed_forward
         self.image_encoder = ImageEncoder(config.image_encoder)
         self.input_projection = nn.Linear(config.image_encoder.width, width)
@@ -97,15 +112,25 @@ class SparseGen(nn.Module):
 
     @property
     def anchors(self) -> Float[Tensor, "m 3"]:
-        """Anchor positions in the world."""
         return self.config.bound * (2 * self.unit_anchors - 1)
 
     @torch.no_grad()
     def set_anchors(self, anchors: Float[Tensor, "m 3"]) -> None:
-        """Put the anchors at world positions, before training starts."""
         if anchors.shape != self.unit_anchors.shape:
             raise ValueError(f"expected {tuple(self.unit_anchors.shape)} anchors, got {tuple(anchors.shape)}")
         self.unit_anchors.copy_(anchors / (2 * self.config.bound) + 0.5)
+
+    def facts(self) -> dict[str, str]:
+        config = self.config
+        layers = f"{config.encoder_layers} encoder and {config.decoder_layers} decoder layers"
+        return {
+            "anchor queries": f"{config.num_queries:,}",
+            "Gaussians": f"{config.num_queries * config.expansion:,} ({config.expansion} for each query)",
+            "transformer": f"width {config.width}, {layers}",
+        }
+
+    def fix_anchors(self) -> None:
+        self.unit_anchors.requires_grad_(False)
 
     def forget_constants(self) -> None:
         """Drop what is remembered between calls, as if nothing had been computed yet."""

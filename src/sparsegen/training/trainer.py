@@ -15,7 +15,7 @@ from torch import Tensor
 from sparsegen.data.packed import Viewsets
 from sparsegen.data.sampling import Batch, Sampler
 from sparsegen.errors import InputError
-from sparsegen.models import SparseGen
+from sparsegen.models import Network
 from sparsegen.models.pretrained import load_state
 from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
 from sparsegen.training.config import TrainConfig, seconds
@@ -48,7 +48,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        model: SparseGen,
+        model: Network,
         fabric: Fabric,
         folder: Path,
         train_set: Viewsets,
@@ -61,7 +61,8 @@ class Trainer:
         self.renderer = renderer
         self.checkpoints = CheckpointFolder(folder / "checkpoints", config.checkpoints_kept)
         self.model = model.to(fabric.device).train()
-        self.model.unit_anchors.requires_grad_(config.anchors != "fixed_random")
+        if config.anchors == "fixed_random":
+            self.model.fix_anchors()
         if fabric.global_rank:  # or all processes would drop out the same units
             torch.manual_seed(config.seed + fabric.global_rank)
         self.ema = Ema(self.model, config.ema_decay)
