@@ -38,10 +38,10 @@ def test_a_run_learns_the_input_view_and_others_and_ends_in_weights(tmp_path, tw
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("anchors=hull", "anchors: of no use without anchor queries"),
-        ("elastic_probability=0.1", "elastic_probability: of no use without anchor queries"),
-        ("position_encoding=off", "position_encoding: of no use without anchor queries"),
-        ("loss.offset=0.1", r"loss\.offset: of no use without anchor queries"),
+        ("anchors=hull", "anchors: a pixel_aligned network has no anchor queries"),
+        ("elastic_probability=0.1", "elastic_probability: a pixel_aligned network has no"),
+        ("position_encoding=off", "position_encoding=off: a pixel_aligned network has none"),
+        ("loss.offset=0.1", r"loss\.offset: a pixel_aligned network has no"),
         ("flow=on", "flow=on: a pixel-aligned network is deterministic"),
         ("image_size=100", "image_size=100: expected a multiple of"),
         ("model.kind=sparsegen", "kind=sparsegen: the preset says it"),

@@ -29,9 +29,18 @@ class NetworkConfig:
     flow: bool = True
 
     @property
+    def has_queries(self) -> bool:
+        """Whether the Gaussians come from anchor queries."""
+        return False
+
+    @property
     def idle_heads(self) -> bool:
         """Whether parameters get no gradient where only the last layer's Gaussians are looked at."""
         return False
+
+    def without_position_encoding(self) -> NetworkConfig:
+        """The same without a position encoding of image tokens; `InputError` where there is none."""
+        raise InputError(f"position_encoding=off: a {self.kind} network has none; leave it out")
 
     def build(self) -> Network:
         """The network of these sizes, with fresh weights."""

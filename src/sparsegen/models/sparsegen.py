@@ -13,7 +13,7 @@ It neither renders nor reads files. Paper: arXiv 2604.13905, section 3.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -67,8 +67,15 @@ class ModelConfig(NetworkConfig):
     head: GaussianHeadConfig = field(default_factory=GaussianHeadConfig)
 
     @property
+    def has_queries(self) -> bool:
+        return True
+
+    @property
     def idle_heads(self) -> bool:
         return not self.head.shared
+
+    def without_position_encoding(self) -> ModelConfig:
+        return replace(self, position_encoder=replace(self.position_encoder, frustum=False, sine=False))
 
     def build(self) -> SparseGen:
         return SparseGen(self)

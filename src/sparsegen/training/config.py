@@ -108,8 +108,8 @@ def compose_config(overrides: Sequence[str] = ()) -> TrainConfig:
 def with_ablations(config: TrainConfig) -> TrainConfig:
     """The configuration with everything set that the paper's ablation switches imply."""
     model, sampling = config.model, config.sampling
-    if isinstance(model, ModelConfig) and not config.position_encoding:
-        model = replace(model, position_encoder=replace(model.position_encoder, frustum=False, sine=False))
+    if not config.position_encoding:
+        model = model.without_position_encoding()
     if model.flow:
         return replace(config, model=model)
     clean = [0.0, *sampling.clean_probabilities[1:]]
@@ -185,22 +185,21 @@ def _check_values(config: TrainConfig) -> None:
     if config.anchors not in ("hull", "model", "fixed_random"):
         raise InputError(f"anchors={config.anchors}: expected hull, model or fixed_random")
     config.model.check()
-    if not isinstance(config.model, ModelConfig):
-        _check_without_queries(config)
+    _check_queries(config)
     if not any(getattr(config.loss, name) for name in ("image", "alpha", "perceptual", "ssim", "gradient")):
         raise InputError("loss: every term that looks at pictures is 0; give one of them a weight")
 
 
-def _check_without_queries(config: TrainConfig) -> None:
-    """Settings of anchor queries, where the network has none."""
-    wrong = {
+def _check_queries(config: TrainConfig) -> None:
+    """Settings of anchor queries need a network that has some."""
+    asked = {
         "anchors": config.anchors != "model",
-        "position_encoding": not config.position_encoding,
         "elastic_probability": config.elastic_probability > 0,
         "loss.offset": config.loss.offset > 0,
     }
-    for name in (name for name, is_wrong in wrong.items() if is_wrong):
-        raise InputError(f"{name}: of no use without anchor queries, as in {config.model.kind}; leave it out")
+    unfit = next((name for name, is_asked in asked.items() if is_asked), None)
+    if unfit and not config.model.has_queries:
+        raise InputError(f"{unfit}: a {config.model.kind} network has no anchor queries; leave it out")
 
 
 def _qualified(override: str, known: set[str]) -> str:
