@@ -81,7 +81,8 @@ class PixelAligned(Network[PixelAlignedConfig]):
         super().__init__(config)
         self.unet = UNet(config)
         self.head = nn.Conv2d(config.width, sum(_SIZES), 1)
-        nn.init.normal_(self.head.weight, std=0.02)
+        with torch.no_grad():
+            self.head.weight[1:4] *= 0.1  # offsets
         # Gray, without rotation, halfway between the nearest and the farthest depth.
         start = [0.0] * 4 + [config.opacity_bias] + [config.scale_bias] * 3 + [1.0] + [0.0] * 6
         self.head.bias = nn.Parameter(torch.tensor(start))
