@@ -15,7 +15,6 @@ import torch
 
 from sparsegen.data.loading import load_viewsets
 from sparsegen.data.packed import Viewsets
-from sparsegen.models import SparseGen
 from sparsegen.tables import markdown_table
 from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
 from sparsegen.training.config import TrainConfig, load_config
@@ -56,7 +55,7 @@ def scores(config: TrainConfig, path: Path, data: tuple[Viewsets, Viewsets], ste
     torch.manual_seed(config.seed)
     with tempfile.TemporaryDirectory() as folder:
         fabric = build_fabric(config.device, config.precision)
-        trainer = Trainer(config, SparseGen(config.model), fabric, Path(folder), *data)
+        trainer = Trainer(config, config.model.build(), fabric, Path(folder), *data)
         assert trainer.validator is not None
         trainer.resume(path)
         found = [trainer.validator.scores(trainer.ema.model, trainer.renderer)]

@@ -78,7 +78,7 @@ def test_queries_that_attend_alike():
     """Against the overlap of softmax rows, written out for each layer, head and pair of queries."""
     pipeline, views = Pipeline(build(small(heads=2))), some_views(1, 1)
     seen = []
-    layers: list[Any] = [layer.self_attention for layer in pipeline.model.decoder]
+    layers: list[Any] = [layer.self_attention for layer in pipeline.model.decoder]  # type: ignore[union-attr]
     hooks = [layer.register_forward_pre_hook(lambda m, x: seen.append((m, x[0]))) for layer in layers]
     pipeline.reconstruct(views)
     for hook in hooks:

@@ -18,9 +18,9 @@ from sparsegen.cameras import Cameras, on_sphere, stack
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 from sparsegen.models.camera_head import CameraHead
+from sparsegen.models.network import Network
 from sparsegen.models.official import load_official
 from sparsegen.models.pretrained import load_camera_head, load_config, load_pretrained
-from sparsegen.models.sparsegen import SparseGen
 from sparsegen.splatting import render
 from sparsegen.views import Views, cat_views
 
@@ -43,7 +43,7 @@ class Pipeline:
     >>> gaussians = pipeline(views)[0]
     """
 
-    model: SparseGen
+    model: Network
     camera_head: CameraHead | None = None
     least_queries: int | None = None
     turn: Callable[[], AbstractContextManager[object]] = nullcontext
@@ -66,7 +66,7 @@ class Pipeline:
 
     @property
     def device(self) -> torch.device:
-        return self.model.unit_anchors.device
+        return self.model.device
 
     def __call__(
         self,
@@ -99,11 +99,13 @@ class Pipeline:
 
         `placeholders` (B, N) are the cameras of the noise placeholders. Left out, three stand around the
         object; or none where one step goes from clean views and the model does not need them
-        (`ModelConfig.needs_placeholders`), and then the seed changes nothing. `queries` uses only so
+        (`Network.needs_placeholders`), and then the seed changes nothing. `queries` uses only so
         many of the anchor queries: a smaller object, good if the network was trained for it
         (`elastic_probability`).
         """
-        most = self.model.config.num_queries
+        most = self.model.num_queries
+        if queries is not None and not most:
+            raise InputError(f"queries is {queries}: this network has no anchor queries; leave it out")
         if queries is not None and not 1 <= queries <= most:
             raise InputError(f"queries is {queries}: expected 1 to {most}, the network's number of queries")
         size = self.model.config.image_size
@@ -113,11 +115,11 @@ class Pipeline:
             raise InputError(
                 f"the model takes pictures of {size} x {size} pixels, got {found}; fit them first"
             )
-        config = self.model.config
-        if clean is None and not config.flow:
+        has_flow = self.model.config.flow
+        if clean is None and not has_flow:
             raise InputError("the model was trained without the flow: give it at least one picture")
-        noiseless = steps == 1 and placeholders is None and not config.needs_placeholders
-        if clean is not None and (noiseless or not config.flow):
+        noiseless = steps == 1 and placeholders is None and not self.model.needs_placeholders
+        if clean is not None and (noiseless or not has_flow):
             return self.reconstruct(clean, queries)
         cameras = (placeholders or _placeholder_cameras(views, len(seeds), size)).to(self.device)
         noisy = _noise(seeds, cameras).to(self.device)

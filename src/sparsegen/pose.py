@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sparsegen.errors import InputError
 from sparsegen.formats.cutout import fit
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
@@ -49,9 +50,16 @@ class CameraEstimate:
 
 
 def estimate_camera(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
-    """Cameras from which a cut-out photo may have been taken, best first, far apart from each other."""
+    """Cameras from which a cut-out photo may have been taken, best first, far apart from each other.
+
+    Raises `InputError` where neither a camera head nor the network can tell.
+    """
     if pipeline.camera_head is not None:
         return _from_head(pipeline, pipeline.camera_head, rgba)
+    if not pipeline.model.knows_cameras:  # its objects look like the photo under any
+        raise InputError(
+            "this model cannot tell where a picture was taken from; give --azimuth and --elevation"
+        )
     return _from_grid(pipeline, rgba)
 
 

@@ -66,7 +66,7 @@ def test_the_floor_counts_forward_and_backward() -> None:
         floor = training.count_floor(trainer, steps=1)
         batch = trainer.sampler.batch(0, 0)
         with training.MatrixOperations() as counter, torch.no_grad():
-            forward(trainer.wrapped, batch.inputs, batch.times, None, config.model.expansion)
+            forward(trainer.wrapped, batch.inputs, batch.times, None, trainer.model.expansion)
         once = counter.total
         assert 2.3 * once < floor.operations < 3.3 * once
         parameters = sum(p.numel() for p in trainer.model.parameters())

@@ -31,7 +31,7 @@ from sparsegen.formats.images import save_image
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.models import ModelConfig, SparseGen
-from sparsegen.models.presets import preset
+from sparsegen.models.presets import tiny
 from sparsegen.models.pretrained import save_pretrained
 from sparsegen.splatting import render
 
@@ -61,7 +61,7 @@ def _painted(count: int, seed: int) -> Viewsets:
 
 
 def _small_config() -> ModelConfig:
-    config = preset("tiny")
+    config = tiny()
     return replace(
         config,
         image_size=SIZE,

@@ -19,9 +19,10 @@ import yaml
 from sparsegen.cameras import Cameras, intrinsics
 from sparsegen.errors import InputError
 from sparsegen.generation import Pipeline
-from sparsegen.models import SparseGen, preset
+from sparsegen.models import SparseGen
 from sparsegen.models.image_encoder import encoder_input
 from sparsegen.models.official import convert, load_official, official_config
+from sparsegen.models.presets import paper
 from sparsegen.splatting import render
 from sparsegen.views import Views
 
@@ -209,7 +210,7 @@ def test_remembered_constants_follow_the_weights():
 
 def test_paper_preset_has_the_reference_sizes():
     with torch.device("meta"):
-        model = SparseGen(preset("paper"))
+        model = SparseGen(paper())
     mask_token = 384  # stored by the reference, read by nothing
     assert sum(p.numel() for p in model.parameters()) + mask_token == 111_817_416
     shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}

@@ -8,7 +8,7 @@ import torch
 from networks import build, small, some_views
 from sparsegen.cameras import Cameras, on_sphere
 from sparsegen.errors import InputError
-from sparsegen.models import SparseGen, preset
+from sparsegen.models import preset
 from sparsegen.models.anchor_sampling import Lookup, projections
 from sparsegen.models.image_encoder import encoder_input
 from sparsegen.models.pretrained import load_pretrained, save_pretrained
@@ -23,7 +23,7 @@ def run(model, views, times=None, **options):
 @pytest.mark.parametrize("name", ["tiny", "base", "paper"])
 def test_presets_fit_their_budget(name):
     with torch.device("meta"):
-        model = SparseGen(preset(name))
+        model = preset(name).build()
     assert sum(p.numel() for p in model.parameters()) <= {"tiny": 7e6, "base": 24e6, "paper": 112e6}[name]
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from sparsegen.data.packed import load_packed
-from sparsegen.models import SparseGen
 from sparsegen.training.config import TrainConfig, load_config
 from sparsegen.training.devices import build_fabric
 from sparsegen.training.logs import Stopwatch
@@ -24,7 +23,7 @@ def gradients(config: TrainConfig, folder: Path) -> list[dict[str, torch.Tensor]
     idle = has_idle_parameters(config)
     fabric = build_fabric(config.device, "float32", strategy=config.strategy, idle_parameters=idle)
     torch.manual_seed(config.seed)
-    trainer = Trainer(config, SparseGen(config.model), fabric, folder, load_packed(config.data.train))
+    trainer = Trainer(config, config.model.build(), fabric, folder, load_packed(config.data.train))
     trainer.watch = Stopwatch(fabric.device)
     found = []
     for trainer.step in STEPS:

@@ -25,7 +25,9 @@ COLORS = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.2, 0.9]])
 def model_of(*switches: str) -> SparseGen:
     config = compose_config([*SMALL, *switches])
     torch.manual_seed(0)
-    return fresh_model(config, ball_viewsets(COLORS))
+    model = fresh_model(config, ball_viewsets(COLORS))
+    assert isinstance(model, SparseGen)
+    return model
 
 
 def trained(tmp_path: Path, *switches: str, steps: int = 2) -> Trainer:
@@ -79,6 +81,7 @@ def test_without_position_encoding_image_tokens_do_not_know_their_place():
 
 def test_fixed_random_anchors_fill_the_cube_and_stay(tmp_path):
     trainer = trained(tmp_path, "anchors=fixed_random", "num_queries=64", steps=3)
+    assert isinstance(trainer.model, SparseGen)
     start = model_of("anchors=fixed_random", "num_queries=64")
     assert torch.equal(trainer.model.anchors, start.anchors)
     trained_weights, weights = (m.state_dict()["anchor_encoder.mlp.0.weight"] for m in (trainer.model, start))
@@ -90,6 +93,7 @@ def test_fixed_random_anchors_fill_the_cube_and_stay(tmp_path):
     path = trainer.checkpoints.latest()
     assert path is not None
     again = trained(tmp_path / "again", "anchors=fixed_random", "num_queries=64", steps=0)
+    assert isinstance(again.model, SparseGen)
     again.resume(path)
     again.fit(steps=1)
     assert torch.equal(again.model.anchors, start.anchors)

@@ -3,13 +3,14 @@ from __future__ import annotations
 import pytest
 
 from sparsegen.errors import InputError
+from sparsegen.models import ModelConfig
 from sparsegen.models.presets import preset
 from sparsegen.training.config import compose_config, config_text, load_config, save_config, seconds
 
 ENOUGH = ["data.train=a.pack", "max_time=30m"]
 
 
-@pytest.mark.parametrize("name", ["tiny", "base", "paper"])
+@pytest.mark.parametrize("name", ["tiny", "base", "paper", "pixel_aligned", "pixel_aligned_tiny"])
 def test_model_is_chosen_by_name(name):
     assert compose_config([*ENOUGH, f"model={name}"]).model == preset(name)
 
@@ -21,6 +22,7 @@ def test_overrides_reach_every_group():
     )  # fmt: skip
     assert config.optimizer.lr == 3e-4  # a bare name will do where one group has it
     assert config.loss.ssim == 0.2
+    assert isinstance(config.model, ModelConfig)
     assert (config.model.num_queries, config.model.head.max_scale) == (64, 0.2)
     assert config.sampling.clean_probabilities == [0, 1]
     assert config.optimizer.multipliers == {"image_encoder": 0.1, "heads": 2.0}
@@ -55,7 +57,7 @@ def test_settings_can_be_read_before_a_run_is_complete():
         ("width=3", r"^width: .*model\.image_encoder\.width, model\.width"),
         ("lr=fast", r"^optimizer\.lr=fast: .*Float"),
         ("batch_size=1.5", r"^batch_size=1\.5: .*Integer"),
-        ("model=huge", r"^model=huge: expected one of base, paper, tiny"),
+        ("model=huge", r"^model=huge: expected one of base, paper, pixel_aligned, pixel_aligned_tiny, tiny"),
         ("max_time=soon", r"^max_time=soon: expected a duration such as 90s"),
         ("sitting=", r"^sitting=: expected a duration"),
         ("anchors=cube", r"^anchors=cube: expected hull, model or fixed_random"),

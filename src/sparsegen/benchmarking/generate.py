@@ -8,7 +8,6 @@ import torch
 
 from sparsegen.cameras import orbit
 from sparsegen.generation import Pipeline
-from sparsegen.models import SparseGen
 from sparsegen.models.presets import preset
 from sparsegen.timing import Row, interleaved
 from sparsegen.views import Views
@@ -21,7 +20,7 @@ def measure(device: torch.device, repeats: int) -> list[Row]:
     candidates = {}
     for name in PRESETS:
         torch.manual_seed(0)
-        pipeline = Pipeline(SparseGen(preset(name)).to(device).eval())
+        pipeline = Pipeline(preset(name).build().to(device).eval())
         size = pipeline.model.config.image_size
         picture = torch.rand(1, 1, 3, size, size, generator=torch.Generator().manual_seed(0))
         candidates[_label(name, pipeline)] = functools.partial(
@@ -31,6 +30,6 @@ def measure(device: torch.device, repeats: int) -> list[Row]:
 
 
 def _label(name: str, pipeline: Pipeline) -> str:
-    config = pipeline.model.config
-    millions = sum(p.numel() for p in pipeline.model.parameters()) / 1e6
-    return f"{name}, {millions:.1f} M parameters, {config.num_queries * config.expansion:,} Gaussians"
+    model = pipeline.model
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    return f"{name}, {millions:.1f} M parameters, {model.num_queries * model.expansion:,} Gaussians"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sparsegen.cameras import orbit
 from sparsegen.gaussians import Gaussians
 from sparsegen.models import SparseGen
-from sparsegen.models.presets import preset
+from sparsegen.models.presets import paper
 from sparsegen.splatting import render
 from sparsegen.timing import Row, interleaved
 from sparsegen.views import Views
@@ -86,7 +86,7 @@ def paper_model(device: torch.device) -> SparseGen:
     As initialised, its gates are zero and most of it would not reach the output.
     """
     torch.manual_seed(0)
-    model = SparseGen(preset("paper"))
+    model = SparseGen(paper())
     for module in _products(model):
         nn.init.normal_(module.weight, std=1 / math.sqrt(module.weight[0].numel()))
     return model.to(device).eval().requires_grad_(False)

@@ -20,7 +20,6 @@ from sparsegen.cameras import Cameras, orbit
 from sparsegen.data.packed import Viewsets
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
-from sparsegen.models import SparseGen
 from sparsegen.splatting import Rendering, render
 from sparsegen.timing import Row, Timing, interleaved
 from sparsegen.training.config import TrainConfig, compose_config
@@ -131,7 +130,7 @@ def count_floor(trainer: Trainer, steps: int = 4) -> Floor:
         trainer.optimizer.zero_grad(set_to_none=True)
     views, pixels = config.sampling.views, config.model.image_size**2
     bytes_out = config.batch_size * views * pixels * 4  # one channel of all pictures in float32
-    gaussians = 14 * 4 * config.batch_size * config.model.num_queries * config.model.expansion
+    gaussians = 14 * 4 * config.batch_size * model.num_queries * model.expansion
     parameters = sum(p.numel() for p in model.parameters())
     return Floor(
         operations / steps,
@@ -225,4 +224,4 @@ def _trainer(config: TrainConfig, renderer: Renderer = training_renderer) -> Ite
     data = made_up_viewsets(max(_OBJECTS, config.batch_size), config.model.image_size)
     fabric = build_fabric(config.device, config.precision)
     with tempfile.TemporaryDirectory() as folder:
-        yield Trainer(config, SparseGen(config.model), fabric, Path(folder), data, renderer=renderer)
+        yield Trainer(config, config.model.build(), fabric, Path(folder), data, renderer=renderer)

@@ -20,6 +20,7 @@ examples:
   sparsegen eval --data cars_test.pack --queries 16 32 64 128
   sparsegen eval --data cars_test.pack --models full=runs/a/weights full=runs/b/weights small=runs/c/weights
   torchrun --nproc-per-node=8 -m sparsegen eval --data cars_test.pack
+  sparsegen eval --data cars_test.pack --beside runs/pixel/weights
   sparsegen eval compare report_before report_after
   sparsegen eval compare full=report_a full=report_b small=report_c
 
@@ -43,6 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--gallery", type=Path, help="training objects seen by the test cameras, for the two baselines")
     add("--blind", type=Path, metavar="MODEL", help="a model trained with shuffled inputs, tested likewise")
+    add(
+        "--beside",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="MODEL",
+        help="other models, each a line of the same tables, such as a pixel-aligned one",
+    )
     add("--shuffled-inputs", action="store_true", help="give --model other objects' pictures")
     add("--inputs", type=int, default=1, help="number of input views (default: 1)")
     add(

@@ -56,16 +56,14 @@ def _model(path: Path) -> Mapping[str, Any]:
     from sparsegen.models.pretrained import load_config
 
     model = Pipeline.from_pretrained(path, device="cpu").model
-    config = model.config
-    layers = f"{config.encoder_layers} encoder and {config.decoder_layers} decoder layers"
+    size = model.config.image_size
     training = load_config(path).get("training", {}) if path.is_dir() else {}
     return {
         "model": str(path),
+        "network": model.config.kind,
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
-        "picture size": f"{config.image_size} x {config.image_size}",
-        "anchor queries": f"{config.num_queries:,}",
-        "Gaussians": f"{config.num_queries * config.expansion:,} ({config.expansion} for each query)",
-        "transformer": f"width {config.width}, {layers}",
+        "picture size": f"{size} x {size}",
+        **model.facts(),
         **{name.replace("_", " "): value for name, value in training.items()},
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,11 +22,10 @@ class Settings:
     """What is evaluated on what. Paths of data are packed files or folders in the SRN layout.
 
     `model` None takes the weights in the package. `gallery` is a set of training objects seen by the test
-    set's cameras, for the baselines; `blind` a model trained with shuffled inputs. `queries` are numbers of
-    anchor queries that the model is scored with too; `depth` is the file of the test set's true depths;
-    `protocol` the name of one, where the number of views does not tell, and `input_views` a list instead of
-    one. `devices` is how many processes share
-    the objects.
+    set's cameras, for the baselines; `blind` a model trained with shuffled inputs; `beside` other models,
+    asked the same. `queries` are numbers of anchor queries that the model is scored with too; `depth` is
+    the file of the test set's true depths; `protocol` the name of one, where the number of views does not
+    tell, and `input_views` a list instead of one. `devices` is how many processes share the objects.
     """
 
     data: Path
@@ -34,6 +33,7 @@ class Settings:
     model: Path | None = None
     gallery: Path | None = None
     blind: Path | None = None
+    beside: Sequence[Path] = ()
     shuffled_inputs: bool = False
     inputs: int = 1
     objects: int | None = None
@@ -62,13 +62,21 @@ class Contestant:
 
 
 def model_name(settings: Settings) -> str:
-    name = "shipped weights" if settings.model is None else settings.model.name
+    name = "shipped weights" if settings.model is None else _name(settings.model)
     return f"{name}, shuffled inputs" if settings.shuffled_inputs else name
+
+
+def _name(model: Path) -> str:
+    """A model's folder or file; the run's, for the folder that a run writes its weights to."""
+    return model.resolve().parent.name if model.name == "weights" else model.name
 
 
 def comparators(settings: Settings, protocol: Protocol) -> list[Contestant]:
     """What the model is compared with."""
-    found = []
+    found = [
+        Contestant(_name(path), Generated(Pipeline.from_pretrained(path, settings.device), settings.steps))
+        for path in settings.beside
+    ]
     if settings.blind is not None:
         blind = Generated(Pipeline.from_pretrained(settings.blind, settings.device), settings.steps)
         found.append(Contestant("input-blind model, shuffled inputs", blind, shuffled_inputs=True))

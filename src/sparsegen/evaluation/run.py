@@ -197,7 +197,8 @@ def _report(work: _Work, scores: list[Scores]) -> report.Report:
         measured["fid"] = {name: asdict(found) for name, found in distances.items()}
     task = make_task(viewsets, protocol, scored[:1], scored[:1], settings.seed)
     gaussians = model.generate(task)[0].to("cpu")
-    by_query = utilization.pictures(gaussians, viewsets.cameras[scored[0]], protocol)
+    has_queries = model.pipeline.model.num_queries > 0
+    by_query = utilization.pictures(gaussians, viewsets.cameras[scored[0]], protocol) if has_queries else []
     return report.Report(
         scores,
         _facts(settings, viewsets, protocol),

@@ -199,8 +199,9 @@ def _score_object(
     whole = {
         "dead_share": metrics.dead_share(gaussians).item(),
         "used_share": utilization.used_share(gaussians, truth.cameras[0]),
-        "query_spread": utilization.query_spread(gaussians),
     }
+    if gaussians.expansion > 1:
+        whole["query_spread"] = utilization.query_spread(gaussians)
     return ObjectScores(per_view, whole, utilization.opacity_counts(gaussians))
 
 

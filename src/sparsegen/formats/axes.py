@@ -50,6 +50,19 @@ def quat_product(a: Float[Tensor, "*batch 4"], b: Float[Tensor, "*batch 4"]) -> 
     return torch.stack(product, dim=-1)
 
 
+def quat_of(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
+    """wxyz of a rotation matrix: the eigenvector that Bar-Itzhack's symmetric matrix keeps."""
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (row.unbind(-1) for row in rotation.unbind(-2))
+    symmetric = [
+        [xx + yy + zz, zy - yz, xz - zx, yx - xy],
+        [zy - yz, xx - yy - zz, xy + yx, xz + zx],
+        [xz - zx, xy + yx, yy - xx - zz, yz + zy],
+        [yx - xy, xz + zx, yz + zy, zz - xx - yy],
+    ]
+    matrix = torch.stack([torch.stack(row, dim=-1) for row in symmetric], dim=-2)
+    return torch.linalg.eigh(matrix).eigenvectors[..., -1]
+
+
 def _rotation(like: Gaussians, up: Up) -> tuple[Tensor, Tensor]:
     if up not in _ROTATIONS:
         raise InputError(f"up axis {up!r} is unknown: choose from {', '.join(UPS)}")

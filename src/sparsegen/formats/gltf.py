@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sparsegen.errors import InputError
-from sparsegen.formats.axes import quat_product
+from sparsegen.formats.axes import quat_of, quat_product
 from sparsegen.formats.ply import SH_0
 from sparsegen.gaussians import Gaussians
 
@@ -284,7 +284,7 @@ def _moved(gaussians: Gaussians, matrix: np.ndarray, name: str) -> Gaussians:
         raise InputError(f"{name}: a node mirrors or scales unevenly; apply its transform and write it again")
     if np.array_equal(matrix, np.eye(4)):
         return gaussians
-    quat = torch.from_numpy(_quat_of(linear / size).astype(np.float32))
+    quat = quat_of(torch.from_numpy(linear / size)).float()
     return Gaussians(
         means=(gaussians.means.double() @ torch.from_numpy(linear.T) + torch.from_numpy(offset)).float(),
         quats=quat_product(quat.expand_as(gaussians.quats), gaussians.quats),
@@ -292,14 +292,3 @@ def _moved(gaussians: Gaussians, matrix: np.ndarray, name: str) -> Gaussians:
         opacities=gaussians.opacities,
         colors=gaussians.colors,
     )
-
-
-def _quat_of(r: np.ndarray) -> np.ndarray:
-    """wxyz of a rotation matrix: the eigenvector that Bar-Itzhack's symmetric matrix keeps."""
-    symmetric = [
-        [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
-        [r[2, 1] - r[1, 2], r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0]],
-        [r[0, 2] - r[2, 0], r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], r[1, 2] + r[2, 1]],
-        [r[1, 0] - r[0, 1], r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1]],
-    ]
-    return np.linalg.eigh(np.array(symmetric))[1][:, -1]

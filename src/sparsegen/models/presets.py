@@ -1,10 +1,12 @@
-"""The network's sizes in use."""
+"""The networks' sizes in use."""
 
 from __future__ import annotations
 
 from sparsegen.errors import InputError
 from sparsegen.models.gaussian_head import GaussianHeadConfig
 from sparsegen.models.image_encoder import ImageEncoderConfig
+from sparsegen.models.network import NetworkConfig
+from sparsegen.models.pixel_aligned import PixelAlignedConfig
 from sparsegen.models.position_encoder import PositionEncoderConfig
 from sparsegen.models.sparsegen import ModelConfig
 
@@ -74,10 +76,27 @@ def tiny() -> ModelConfig:
     return ModelConfig()
 
 
-PRESETS = {"paper": paper, "base": base, "tiny": tiny}
+def pixel_aligned() -> PixelAlignedConfig:
+    """What sparse queries are compared with, as large as `base`: a Gaussian for each of 16,384 pixels."""
+    return PixelAlignedConfig()
 
 
-def preset(name: str) -> ModelConfig:
+def pixel_aligned_tiny() -> PixelAlignedConfig:
+    """The same, as large as `tiny`. Each square of 2 x 2 pixels has one Gaussian, 4,096 in all, so that a
+    CPU can train it: fewer and larger Gaussians than the method's one for each pixel."""
+    return PixelAlignedConfig(cell=2, width=16)
+
+
+PRESETS = {
+    "paper": paper,
+    "base": base,
+    "tiny": tiny,
+    "pixel_aligned": pixel_aligned,
+    "pixel_aligned_tiny": pixel_aligned_tiny,
+}
+
+
+def preset(name: str) -> NetworkConfig:
     """The preset of this name; `InputError` if there is none."""
     if name not in PRESETS:
         raise InputError(f"no model preset {name!r}: choose one of {', '.join(PRESETS)}")

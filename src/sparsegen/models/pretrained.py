@@ -6,6 +6,7 @@ A camera head lies in the folder `camera_head` of its model's folder, in the sam
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -18,16 +19,20 @@ from torch import nn
 from sparsegen.errors import InputError
 from sparsegen.formats.files import write_bytes
 from sparsegen.models.camera_head import CameraHead, CameraHeadConfig
-from sparsegen.models.sparsegen import ModelConfig, SparseGen
+from sparsegen.models.network import Network, NetworkConfig
+from sparsegen.models.pixel_aligned import PixelAlignedConfig
+from sparsegen.models.sparsegen import ModelConfig
 
 CONFIG_NAME = "config.json"
 CAMERA_HEAD = "camera_head"
 WEIGHTS_NAME = "model.safetensors"
+# Weights from before there was another kind do not say which they are.
+_CONFIGS = {config.kind: config for config in (ModelConfig, PixelAlignedConfig)}
 _EXPECTED = f"a model folder holds {CONFIG_NAME} and {WEIGHTS_NAME}"
 
 
 def save_pretrained(
-    model: SparseGen | CameraHead,
+    model: Network | CameraHead,
     folder: Path,
     dtype: torch.dtype = torch.float16,
     extra: dict[str, Any] | None = None,
@@ -40,10 +45,11 @@ def save_pretrained(
     write_bytes(folder / CONFIG_NAME, (json.dumps(config, indent=2) + "\n").encode())
 
 
-def load_pretrained(folder: Path) -> SparseGen:
+def load_pretrained(folder: Path) -> Network:
     """The model in a folder, in float32 and eval mode; `InputError` names what is missing or unfit."""
     config, tensors = _read(folder)
-    model = SparseGen(config_from_dict(ModelConfig, config["model"], folder / CONFIG_NAME))
+    path = folder / CONFIG_NAME
+    model = config_from_dict(config_class(config["model"], path), config["model"], path).build()
     load_state(model, tensors, folder / WEIGHTS_NAME)
     return model.eval()
 
@@ -100,6 +106,14 @@ def load_state(model: nn.Module, tensors: dict[str, torch.Tensor], source: Path)
     if unknown is not None:
         raise InputError(f"{source}: unknown weights {unknown}; it was made for a network of another shape")
     model.load_state_dict(tensors)
+
+
+def config_class(values: Mapping[str, Any], source: Path) -> type[NetworkConfig]:
+    """The class of a stored network's sizes, which say their `kind`."""
+    kind = values.get("kind", ModelConfig.kind)
+    if kind not in _CONFIGS:
+        raise InputError(f"{source}: unknown kind of network {kind!r}; known are {', '.join(_CONFIGS)}")
+    return _CONFIGS[kind]
 
 
 def config_from_dict(cls: type, values: dict[str, Any], source: Path) -> Any:

@@ -13,13 +13,14 @@ It neither renders nor reads files. Paper: arXiv 2604.13905, section 3.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparsegen.cameras import Cameras
+from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 from sparsegen.models.anchor_sampling import DetailEncoder, Lookup, Sights, clean_weights
 from sparsegen.models.corrector import Corrector, SharpEncoder
@@ -27,12 +28,13 @@ from sparsegen.models.expansion import DecoderLayer, EncoderLayer
 from sparsegen.models.gaussian_head import GaussianHead, GaussianHeadConfig, Placed, RawGaussians, raw_sizes
 from sparsegen.models.image_encoder import CHANNELS, ImageEncoder, ImageEncoderConfig, encoder_input
 from sparsegen.models.layers import TimeEmbedding
+from sparsegen.models.network import Network, NetworkConfig
 from sparsegen.models.position_encoder import AnchorEncoder, PositionEncoder, PositionEncoderConfig
 from sparsegen.views import Views
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(NetworkConfig):
     """Every size of the network. `sparsegen.models.presets` has the ones in use.
 
     `bound` is half the side of the cube that Gaussians live in, in world units. `query_content` gives
@@ -42,11 +44,10 @@ class ModelConfig:
     mirror images in the plane y = 0, and features and colors are read at mirrored points as well.
     `corrections`: how often each Gaussian of the last layer looks again, for itself, at a sharper map.
     `needs_placeholders`: noise placeholders stand beside the clean views even where one step is taken.
-    `truncate_times` cuts times to thousandths, as the reference does when it samples. Without `flow` the
-    network maps clean views to Gaussians directly, and has never seen a noised one.
+    `truncate_times` cuts times to thousandths, as the reference does when it samples.
     """
 
-    image_size: int = 128
+    kind: str = "sparsegen"
     num_queries: int = 128
     expansion: int = 16
     width: int = 192
@@ -65,18 +66,39 @@ class ModelConfig:
     corrections: int = 2
     sharp_width: int = 32
     truncate_times: bool = False
-    flow: bool = True
     image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
     position_encoder: PositionEncoderConfig = field(default_factory=PositionEncoderConfig)
     head: GaussianHeadConfig = field(default_factory=GaussianHeadConfig)
 
+    @property
+    def has_queries(self) -> bool:
+        return True
 
-class SparseGen(nn.Module):
+    @property
+    def idle_heads(self) -> bool:
+        return not self.head.shared
+
+    def without_position_encoding(self) -> ModelConfig:
+        return replace(self, position_encoder=replace(self.position_encoder, frustum=False, sine=False))
+
+    def build(self) -> SparseGen:
+        return SparseGen(self)
+
+    def check(self) -> None:
+        super().check()
+        if self.num_queries < 1:
+            raise InputError(f"num_queries={self.num_queries}: expected at least 1")
+        if self.anchor_sampling not in ("off", "anchors", "gaussians"):
+            raise InputError(f"anchor_sampling={self.anchor_sampling}: expected off, anchors or gaussians")
+
+
+class SparseGen(Network[ModelConfig]):
     """Image-to-Gaussian network with learned 3D anchor queries."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
+        self.num_queries, self.expansion = config.num_queries, config.expansion
+        self.needs_placeholders = config.needs_placeholders
         width, heads, hidden = config.width, config.heads, config.feed_forward
         self.image_encoder = ImageEncoder(config.image_encoder)
         self.input_projection = nn.Linear(config.image_encoder.width, width)
@@ -110,18 +132,30 @@ class SparseGen(nn.Module):
 
     @property
     def anchors(self) -> Float[Tensor, "m 3"]:
-        """Anchor positions in the world."""
         return self.config.bound * (2 * self.unit_anchors - 1)
 
     @torch.no_grad()
     def set_anchors(self, anchors: Float[Tensor, "m 3"]) -> None:
-        """Put the anchors at world positions, before training starts."""
         if anchors.shape != self.unit_anchors.shape:
             raise ValueError(f"expected {tuple(self.unit_anchors.shape)} anchors, got {tuple(anchors.shape)}")
         self.unit_anchors.copy_(anchors / (2 * self.config.bound) + 0.5)
 
+    def facts(self) -> dict[str, str]:
+        config = self.config
+        layers = f"{config.encoder_layers} encoder and {config.decoder_layers} decoder layers"
+        return {
+            "anchor queries": f"{config.num_queries:,}",
+            "Gaussians": f"{config.num_queries * config.expansion:,} ({config.expansion} for each query)",
+            "transformer": f"width {config.width}, {layers}",
+        }
+
+    def fix_anchors(self) -> None:
+        self.unit_anchors.requires_grad_(False)
+
+    def repeated_layers(self) -> list[nn.Module]:
+        return [*self.image_encoder.blocks, *self.encoder, *self.decoder]
+
     def forget_constants(self) -> None:
-        """Drop what is remembered between calls, as if nothing had been computed yet."""
         self._query_memo, self._position_memo = _Memo(), _Memo()
 
     def forward(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sparsegen.data.loading import load_viewsets
 from sparsegen.errors import InputError
-from sparsegen.models import SparseGen
+from sparsegen.models import ModelConfig
 from sparsegen.models.pretrained import load_state
 from sparsegen.tables import markdown_table
 from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
@@ -161,7 +161,8 @@ def query_table(runs: Sequence[Run]) -> str:
     """
     separate = {run.queries: scores["psnr"] for run, scores in _finished(runs) if run.queries is not None}
     full = next((run for run, _ in _finished(runs) if run.variant == FULL and run.seed == 0), None)
-    most = full.config.model.num_queries if full is not None else 0
+    network = None if full is None else full.config.model
+    most = network.num_queries if isinstance(network, ModelConfig) else 0
     counts = sorted({run.queries for run in runs if run.queries is not None})
     prefixes = {} if full is None else prefix_psnr(full, [count for count in counts if count <= most])
 
@@ -177,7 +178,7 @@ def prefix_psnr(run: Run, counts: Sequence[int]) -> dict[int, float]:
     path = CheckpointFolder(run.folder / "checkpoints").latest()
     if path is None or run.config.data.val is None or not counts:
         return {}
-    model = SparseGen(run.config.model).eval()
+    model = run.config.model.build().eval()
     load_state(model, load_checkpoint(path)["ema"]["model"], path)
     validator = Validator(load_viewsets(run.config.data.val), run.config.validation)
     return {count: validator.scores(model, training_renderer, count).psnr for count in counts}

@@ -19,7 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 from sparsegen.data.sampling import SamplingConfig
 from sparsegen.errors import InputError
 from sparsegen.formats.files import atomic_path
-from sparsegen.models.presets import PRESETS, ModelConfig, preset
+from sparsegen.models import ModelConfig, NetworkConfig
+from sparsegen.models.presets import PRESETS, preset
+from sparsegen.models.pretrained import config_class
 from sparsegen.training.losses import LossConfig
 from sparsegen.training.optimization import OptimizerConfig
 from sparsegen.training.validation import ValidationConfig
@@ -74,7 +76,7 @@ class TrainConfig:
     explosion: float = 20.0  # a loss above this multiple of its running mean skips the step
     data: DataConfig = field(default_factory=DataConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: NetworkConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
@@ -108,7 +110,7 @@ def with_ablations(config: TrainConfig) -> TrainConfig:
     """The configuration with everything set that the paper's ablation switches imply."""
     model, sampling = config.model, config.sampling
     if not config.position_encoding:
-        model = replace(model, position_encoder=replace(model.position_encoder, frustum=False, sine=False))
+        model = model.without_position_encoding()
     if model.flow:
         return replace(config, model=model)
     clean = [0.0, *sampling.clean_probabilities[1:]]
@@ -124,11 +126,12 @@ def with_ablations(config: TrainConfig) -> TrainConfig:
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
     store = ConfigStore.instance()
-    store.store(name="schema", node=_thawed(TrainConfig))
+    store.store(name="schema", node=_thawed(TrainConfig(model=NetworkConfig())))  # the preset says which
     for name in PRESETS:
         store.store(group="preset", name=name, node=_thawed(preset(name)))
     with initialize_config_module("sparsegen.configs", version_base="1.3"):
-        known = set(_keys(compose("train")))
+        chosen = [override for override in overrides if _chooses_model(override)]
+        known = set(_keys(compose("train", chosen)))
         qualified = [_qualified(override, known) for override in overrides]
         try:
             return compose("train", qualified)
@@ -149,7 +152,9 @@ def save_config(config: TrainConfig, path: Path) -> None:
 
 def load_config(path: Path) -> TrainConfig:
     """The configuration that `save_config` wrote."""
-    config = OmegaConf.to_object(OmegaConf.merge(_thawed(TrainConfig), OmegaConf.load(path)))
+    stored = OmegaConf.load(path)
+    schema = TrainConfig(model=config_class(stored.model, path)())
+    config = OmegaConf.to_object(OmegaConf.merge(_thawed(schema), stored))
     assert isinstance(config, TrainConfig)
     return config
 
@@ -180,14 +185,22 @@ def _check_values(config: TrainConfig) -> None:
         raise InputError("the run has no end: set max_time=30m or max_steps=10000")
     if config.anchors not in ("hull", "model", "fixed_random"):
         raise InputError(f"anchors={config.anchors}: expected hull, model or fixed_random")
-    if config.model.num_queries < 1:
-        raise InputError(f"num_queries={config.model.num_queries}: expected at least 1")
-    if config.model.anchor_sampling not in ("off", "anchors", "gaussians"):
-        raise InputError(
-            f"anchor_sampling={config.model.anchor_sampling}: expected off, anchors or gaussians"
-        )
+    config.model.check()
+    _check_queries(config)
     if not any(getattr(config.loss, name) for name in ("image", "alpha", "perceptual", "ssim", "gradient")):
         raise InputError("loss: every term that looks at pictures is 0; give one of them a weight")
+
+
+def _check_queries(config: TrainConfig) -> None:
+    """Settings of anchor queries need a network that has some."""
+    asked = {
+        "anchors": config.anchors != "model",
+        "elastic_probability": config.elastic_probability > 0,
+        "loss.offset": config.loss.offset > 0,
+    }
+    unfit = next((name for name, is_asked in asked.items() if is_asked), None)
+    if unfit and not config.model.has_queries:
+        raise InputError(f"{unfit}: a {config.model.kind} network has no anchor queries; leave it out")
 
 
 def _qualified(override: str, known: set[str]) -> str:
@@ -201,18 +214,22 @@ def _qualified(override: str, known: set[str]) -> str:
         raise InputError(
             f"{override}: not a value that can be read; quote it, as in 'name=\"a b\"'"
         ) from error
-    if key == "model":
-        choices = sorted(path.stem for path in (_CONFIGS / "model").glob("*.yaml"))
-        if value not in choices:
-            raise InputError(f"model={value}: expected one of {', '.join(choices)}")
-        return override
-    if key in known:
+    if key in known or _chooses_model(override):
         return override
     leaves = sorted(name for name in known if name.rpartition(".")[2] == key)
     if len(leaves) == 1:
         return f"{leaves[0]}={value}"
     nearest = leaves or _nearest(key, known)
     raise InputError(f"{key}: no such setting; the nearest are {', '.join(nearest)}")
+
+
+def _chooses_model(override: str) -> bool:
+    """Whether it is `model=NAME`, where NAME must be one of `configs/model`."""
+    key, _, value = override.partition("=")
+    choices = sorted(path.stem for path in (_CONFIGS / "model").glob("*.yaml"))
+    if key == "model" and value not in choices:
+        raise InputError(f"model={value}: expected one of {', '.join(choices)}")
+    return key == "model"
 
 
 def _nearest(key: str, known: set[str]) -> list[str]:

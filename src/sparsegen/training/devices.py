@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sparsegen.cameras import Cameras
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
-from sparsegen.models import SparseGen
+from sparsegen.models import Network
 from sparsegen.training.sharding import share_out
 from sparsegen.views import Views
 
@@ -170,7 +170,7 @@ def lost_peers(fabric: Fabric, folder: Path) -> Iterator[None]:
 class TensorModel(nn.Module):
     """The model with tensors in and out, which Fabric and DDP can cast and track: frozen dataclasses not."""
 
-    def __init__(self, model: SparseGen) -> None:
+    def __init__(self, model: Network) -> None:
         super().__init__()
         self.model = model
 

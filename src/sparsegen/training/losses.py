@@ -121,11 +121,11 @@ def rendering_terms(
 
 
 def gaussian_terms(
-    gaussians: Gaussians, anchors: Float[Tensor, "m 3"], config: LossConfig
+    gaussians: Gaussians, anchors: Float[Tensor, "m 3"] | None, config: LossConfig
 ) -> dict[str, Float[Tensor, ""]]:
     """The terms on the Gaussians themselves; a term of weight 0 is left out."""
     terms = {}
-    if config.offset:
+    if config.offset and anchors is not None:
         terms["offset"] = offset_loss(gaussians, anchors, config.offset_limit)
     if config.scale:
         terms["scale"] = scale_loss(gaussians, config.scale_limit)
@@ -134,7 +134,7 @@ def gaussian_terms(
 
 def training_loss(
     layers: Sequence[Gaussians],
-    anchors: Float[Tensor, "m 3"],
+    anchors: Float[Tensor, "m 3"] | None,
     targets: Views,
     config: LossConfig,
     renderer: Renderer,

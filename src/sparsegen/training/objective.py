@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sparsegen.cameras import Cameras
 from sparsegen.data.sampling import Batch
 from sparsegen.gaussians import Gaussians
-from sparsegen.models import SparseGen
+from sparsegen.models import Network
 from sparsegen.splatting import Rendering, render
 from sparsegen.training.devices import forward
 from sparsegen.training.logs import Stopwatch
@@ -31,7 +31,7 @@ def training_renderer(gaussians: Gaussians, cameras: Cameras) -> Rendering:
 
 def has_idle_parameters(config: TrainConfig) -> bool:
     """Whether steps leave parameters without a gradient: heads of layers that no loss looks at."""
-    return not config.model.head.shared and not _looks_at_every_layer(config)
+    return config.model.idle_heads and not _looks_at_every_layer(config)
 
 
 class Objective:
@@ -40,7 +40,7 @@ class Objective:
     def __init__(
         self,
         config: TrainConfig,
-        model: SparseGen,
+        model: Network,
         wrapped: nn.Module,
         renderer: Renderer,
         perceptual: PictureDistance | None = None,
@@ -68,7 +68,7 @@ class Objective:
             batch.inputs,
             batch.times,
             condition,
-            self.model.config.expansion,
+            self.model.expansion,
             which,
             queries,
         )
@@ -84,12 +84,12 @@ class Objective:
         large ones, so that one checkpoint serves any number of them."""
         if rng.random() >= self.config.elastic_probability:
             return None
-        return round(self.model.config.num_queries * ELASTIC_MIN_SHARE ** rng.random())
+        return round(self.model.num_queries * ELASTIC_MIN_SHARE ** rng.random())
 
     @torch.no_grad()
     def _self_conditioning(self, batch: Batch, renderer: Renderer, watch: Stopwatch) -> Tensor:
         """The noised views as a first pass renders them; clean views stay as they are."""
-        expansion = self.model.config.expansion
+        expansion = self.model.expansion
         layers = forward(self.wrapped, batch.inputs, batch.times, None, expansion, "last")
         watch.lap("network")
         rendering = renderer(layers[-1], batch.inputs.cameras[:, batch.clean :])

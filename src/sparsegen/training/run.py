@@ -12,9 +12,9 @@ from sparsegen.data.loading import load_viewsets
 from sparsegen.data.packed import Viewsets
 from sparsegen.errors import InputError
 from sparsegen.formats.files import make_folder, writing
-from sparsegen.models import SparseGen
+from sparsegen.models import Network
 from sparsegen.models.pretrained import load_pretrained, load_state, save_pretrained
-from sparsegen.training.anchors import hull_anchors
+from sparsegen.training.anchors import EXTENT, hull_anchors
 from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
 from sparsegen.training.config import TrainConfig, load_config, save_config
 from sparsegen.training.dataset import load_training_set
@@ -73,7 +73,7 @@ def _train(
 ) -> str:
     """The part of a run that each of its processes goes through."""
     torch.manual_seed(config.seed)
-    model = fresh_model(config, train_set) if latest is None else SparseGen(config.model)
+    model = fresh_model(config, train_set) if latest is None else config.model.build()
     trainer = Trainer(config, model, fabric, folder, train_set, val_set)
     if latest is not None:
         trainer.resume(latest)
@@ -92,16 +92,16 @@ def _train(
     return ended
 
 
-def fresh_model(config: TrainConfig, train_set: Viewsets) -> SparseGen:
-    """New weights with anchors in the training set's hull, or those of `config.init`."""
-    model = SparseGen(config.model)
+def fresh_model(config: TrainConfig, train_set: Viewsets) -> Network:
+    """New weights with anchors where `config.anchors` says, or those of `config.init`."""
+    model = config.model.build()
     if config.init is not None:
         source = Path(config.init)
         load_state(model, load_pretrained(source).state_dict(), source)
     elif config.anchors == "fixed_random":
-        model.set_anchors(config.model.bound * (2 * torch.rand(config.model.num_queries, 3) - 1))
+        model.set_anchors(EXTENT * (2 * torch.rand(model.num_queries, 3) - 1))
     elif config.anchors == "hull":
-        model.set_anchors(hull_anchors(train_set, config.model.num_queries, config.seed))
+        model.set_anchors(hull_anchors(train_set, model.num_queries, config.seed))
     return model
 
 
@@ -115,12 +115,12 @@ def export_weights(run: Path, out: Path | None = None) -> Path:
         raise InputError(f"{run}: not a training run with a checkpoint; expected a folder under runs/")
     config = load_config(run / "config.yaml")
     state = load_checkpoint(path)
-    model = SparseGen(config.model)
+    model = config.model.build()
     load_state(model, state["ema"]["model"], path)
     out = run / "weights" if out is None else out
     training = {name: state[name] for name in ("step", "samples", "seconds_used")}
     if config.elastic_probability:
-        training["least_queries"] = round(config.model.num_queries * ELASTIC_MIN_SHARE)
+        training["least_queries"] = round(model.num_queries * ELASTIC_MIN_SHARE)
     save_pretrained(model.eval(), out, dtype=torch.float16, extra={"training": training})
     return out
 

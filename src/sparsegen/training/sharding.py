@@ -7,23 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from sparsegen.models import SparseGen
+from sparsegen.models import Network
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 
-def repeated_layers(model: SparseGen) -> list[nn.Module]:
-    """The transformer layers, which hold most weights and do most of the work."""
-    return [*model.image_encoder.blocks, *model.encoder, *model.decoder]
-
-
-def share_out(model: SparseGen, wrapped: nn.Module, mesh: DeviceMesh) -> None:
+def share_out(model: Network, wrapped: nn.Module, mesh: DeviceMesh) -> None:
     """Leave every process of `mesh` its slice of each layer of a `wrapped` model; layers are made whole one
     by one while they are used."""
     from torch.distributed.fsdp import fully_shard
 
-    for layer in repeated_layers(model):
+    for layer in model.repeated_layers():
         fully_shard(layer, mesh=mesh)
     fully_shard(wrapped, mesh=mesh)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from sparsegen.data.packed import Viewsets
 from sparsegen.data.sampling import Batch, Sampler
 from sparsegen.errors import InputError
-from sparsegen.models import SparseGen
+from sparsegen.models import Network
 from sparsegen.models.pretrained import load_state
 from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
 from sparsegen.training.config import TrainConfig, seconds
@@ -29,7 +29,7 @@ from sparsegen.training.objective import Objective, training_renderer
 from sparsegen.training.optimization import build_optimizer, learning_rate, set_learning_rate
 from sparsegen.training.pacing import Due, ending_signals
 from sparsegen.training.perceptual import perceptual_distance
-from sparsegen.training.sharding import repeated_layers, shared_moments, shared_weights, whole, whole_state
+from sparsegen.training.sharding import shared_moments, shared_weights, whole, whole_state
 from sparsegen.training.validation import Validator
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        model: SparseGen,
+        model: Network,
         fabric: Fabric,
         folder: Path,
         train_set: Viewsets,
@@ -62,16 +62,17 @@ class Trainer:
         self.renderer = renderer
         self.checkpoints = CheckpointFolder(folder / "checkpoints", config.checkpoints_kept)
         self.model = model.to(fabric.device).train()
-        self.model.unit_anchors.requires_grad_(config.anchors != "fixed_random")
+        if config.anchors == "fixed_random":
+            self.model.fix_anchors()
         if fabric.global_rank:  # or all processes would drop out the same units
             torch.manual_seed(config.seed + fabric.global_rank)
         self.ema = Ema(self.model, config.ema_decay)
         if config.compile:
-            for layer in repeated_layers(self.model):
+            for layer in self.model.repeated_layers():
                 layer.compile()
         self.wrapped = fabric.setup_module(TensorModel(self.model))
         # Now that the parameters are what the strategy makes of them.
-        self.optimizer = fabric.setup_optimizers(build_optimizer(self.model, config.optimizer))
+        self.optimizer: Any = fabric.setup_optimizers(build_optimizer(self.model, config.optimizer))
         perceptual = perceptual_distance(config.loss, fabric.device)
         self.objective = Objective(config, self.model, self.wrapped, renderer, perceptual)
         self.sampler = Sampler(

@@ -16,7 +16,7 @@ from sparsegen.data.viewpoints import SPIRAL_VIEWS
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.metrics import alpha_iou, dead_share, gradient_energy_ratio, object_psnr, psnr
-from sparsegen.models import SparseGen
+from sparsegen.models import Network
 from sparsegen.splatting import Rendering
 from sparsegen.training.losses import Renderer
 from sparsegen.views import Views
@@ -83,7 +83,7 @@ class Validator:
         self.batch_size = config.batch_size
 
     @torch.no_grad()
-    def scores(self, model: SparseGen, renderer: Renderer, queries: int | None = None) -> Scores:
+    def scores(self, model: Network, renderer: Renderer, queries: int | None = None) -> Scores:
         """Scores of a model in eval mode, or of only the first `queries` of its anchor queries."""
         one = self.inputs.select([0])
         right = self._reconstruct(model, one, queries)
@@ -96,7 +96,7 @@ class Validator:
         dead = torch.cat([dead_share(g) for g in right]).mean().item()
         return Scores(whole, inside, iou, whole - whole_wrong, whole_two, sharpness, dead)
 
-    def _reconstruct(self, model: SparseGen, inputs: Views, queries: int | None) -> list[Gaussians]:
+    def _reconstruct(self, model: Network, inputs: Views, queries: int | None) -> list[Gaussians]:
         pipeline = Pipeline(model)
         batches = torch.arange(inputs.batch_size).split(self.batch_size)
         return [pipeline.generate(inputs.objects(ids), ids.tolist(), queries=queries) for ids in batches]
