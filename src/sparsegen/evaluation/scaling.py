@@ -15,7 +15,8 @@ from sparsegen.evaluation.predictors import Generated
 from sparsegen.evaluation.scores import Scores
 
 TITLE = "Scaling with queries"
-# What a chart is drawn of, where it was computed.
+# What the table tells, and what a chart is drawn of, where it was computed; `metrics.json` has all.
+TOLD = ("psnr", "ssim", "lpips_vgg", "st_lpips", "alpha_iou", "depth_error", "dead_share", "used_share")
 CHARTED = ("psnr", "lpips_vgg", "st_lpips")
 
 
@@ -58,7 +59,7 @@ def points(
 def section(points: Mapping[str, Sequence[Point]], titles: Mapping[str, tuple[str, int]]) -> Section:
     """Table and charts of the points of each model; `titles` are the metrics' names and digits."""
     every = [point for some in points.values() for point in some]
-    keys = [key for key in titles if all(key in point.metrics for point in every)]
+    keys = [key for key in TOLD if all(key in point.metrics for point in every)]
     rows = [
         [
             *(name, f"{point.queries}", *cost.cells(point.cost)),
