@@ -16,6 +16,7 @@ examples:
   torchrun --nproc-per-node=8 -m sparsegen train ...                   the same, on any number of machines
   sparsegen train ... flow=off                                         ablations: position_encoding=off,
                           anchors=fixed_random, num_queries=256, anchor_sampling=off
+  sparsegen train ... model=pixel_aligned_tiny                         a pixel-aligned network, to compare
   sparsegen train --settings model=base                                show them all, and stop
   sparsegen train --export runs/run -o weights                         averaged weights as a model folder
   sparsegen train --curves runs/a runs/b -o curves.svg                 learning curves as one picture

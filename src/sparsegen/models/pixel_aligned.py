@@ -38,8 +38,8 @@ class PixelAlignedConfig(NetworkConfig):
     `cell` is the side, in pixels, of the square that has one Gaussian. The U-Net has `width` channels at
     the first of its `levels` and twice as many at each next, `blocks` residual blocks at each level on the
     way down and on the way up (one more at the last), and attention in maps of side `attention_size` or
-    less.
-    Depths lie within `reach` of the camera's distance from the world's origin; lengths in world units.
+    less. Depths lie within `reach` of the camera's distance from the world's origin; offsets are free.
+    Lengths are in world units.
     """
 
     kind: str = "pixel_aligned"
@@ -123,6 +123,7 @@ class PixelAligned(Network[PixelAlignedConfig]):
         depth, offset, opacity, scale, rotation, color = raw.split(_SIZES, dim=-1)
         centers, rays = cameras.rays(*raw.shape[2:4])  # through the middles of the cells
         depth = centers.norm(dim=-1)[..., None, None, None] + config.reach * torch.tanh(depth)
+        # A step of length 1 along a ray goes so far in depth.
         along = torch.einsum("bvhwi,bvi->bvhw", rays, cameras.viewmats[..., 2, :3])[..., None]
         on_ray = centers[:, :, None, None] + depth / along * rays
         moved = torch.einsum("bvji,bvhwj->bvhwi", cameras.viewmats[..., :3, :3], offset)
