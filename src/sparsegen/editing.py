@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -91,21 +92,18 @@ def attention_likeness(pipeline: Pipeline, views: Views, queries: int | None = N
 
     Bhattacharyya's coefficient of the rows of the decoder's self-attention, averaged over layers and heads.
     (What queries attend to directly says little: a few of them get most of the attention of all.)
-    `queries` is that of `Pipeline.generate`. Raises `InputError`.
+    `queries` is that of `Pipeline.generate`.
     """
-    modules = [layer.self_attention for layer in pipeline.model.decoder]  # type: ignore[union-attr]
+    modules: list[Any] = [layer.self_attention for layer in pipeline.model.decoder]
     inputs: list[Tensor] = []
-    hooks = [m.register_forward_pre_hook(lambda _, args: inputs.append(args[0])) for m in modules]  # type: ignore[operator]
+    hooks = [m.register_forward_pre_hook(lambda _, args: inputs.append(args[0])) for m in modules]
     try:
-        pipeline.generate(views, [0], queries=queries)
+        pipeline.reconstruct(views, queries)
     finally:
         for hook in hooks:
             hook.remove()
-    likeness = torch.zeros(0)
-    for module, x in zip(modules, inputs[-len(modules) :], strict=True):
-        roots = module.weights(x)[0].sqrt()  # type: ignore[operator, union-attr]
-        likeness = (roots @ roots.mT).mean(0) / len(modules) + (likeness if len(likeness) else 0)
-    return likeness.clamp(0, 1).cpu()
+    roots = [module.weights(x)[0].sqrt() for module, x in zip(modules, inputs, strict=True)]
+    return torch.stack([(r @ r.mT).mean(0) for r in roots]).mean(0).clamp(0, 1).cpu()
 
 
 def grow_alike(selection: Bool[Tensor, "m"], likeness: Float[Tensor, "m m"], count: int) -> Bool[Tensor, "m"]:

@@ -8,6 +8,7 @@ from networks import build, small
 from sparsegen.generation import Pipeline
 from sparsegen.models.camera_head import CameraHead, CameraHeadConfig
 from sparsegen.serving.app import create_app
+from test_photos import save_blob
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +31,8 @@ def serve(pipeline):
     yield start
     for client in clients:
         client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    return save_blob(tmp_path / "blob.png").read_bytes()

@@ -61,6 +61,11 @@ def differ(first, second, by=0.1):
     return float((first - second).abs().max()) > by
 
 
+def is_orange(picture):
+    """Whether an orange car is seen."""
+    return float((picture[0] - picture[2]).max()) > 0.3
+
+
 def press(page, name):
     page.click(f"[data-do={name}]")
     settled(page)
@@ -69,11 +74,10 @@ def press(page, name):
 @pytest.mark.slow
 def test_from_a_picture_to_an_edited_file_and_back(tmp_path):
     with running_server(create_app(Pipeline.from_pretrained())) as address, page_at(address) as page:
-        empty = pixels(page.locator("#canvas").screenshot())
         page.set_input_files("#pictures", str(CAR))
         page.wait_for_selector("#download-row:not([hidden])")
         made = shot(page)
-        assert differ(made, empty)
+        assert is_orange(made)
         assert page.inner_text("#status") == "2,048 Gaussians from 128 queries."
         # the shipped weights are elastic, and their config.json says so
         assert page.get_attribute("#keep", "min") == "16"
@@ -114,7 +118,7 @@ def test_from_a_picture_to_an_edited_file_and_back(tmp_path):
         page.set_input_files("#file", str(tmp_path / "object.ply"))
         settled(page)
         assert page.inner_text("#status").startswith(f"{left.count:,} Gaussians")
-        assert differ(shot(page), empty)
+        assert is_orange(shot(page))
 
 
 def test_by_keyboard_alone_and_errors_are_told(pipeline, tmp_path):

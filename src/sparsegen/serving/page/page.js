@@ -142,7 +142,8 @@ function weigh() {
 /** Buttons as the moment allows them. */
 function refresh() {
   const job = editor.job;
-  $("edit").hidden = $("download-row").hidden = $("scrub").hidden = !job;
+  $("download-row").hidden = $("scrub").hidden = !job;
+  $("edit").hidden = !job || !$("compared").hidden;
   $("hint").textContent = job ? TOUCH ? "Drag to turn, pinch to zoom, tap to select a part" : "Drag to turn, scroll to zoom, click to select a part" : "Drop a picture here, paste one, or choose a file.";
   if (!job) return;
   const count = editor.selection.size, made = job.cameras.length > 0;
