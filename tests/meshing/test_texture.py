@@ -30,7 +30,7 @@ def textured() -> Mesh:
 
 def test_two_triangles_cover_each_texel_of_their_square_once():
     size = 16
-    square = np.array([[0, 0], [size, 0], [size, size], [0, size]]) + [1e-3, 2e-3]
+    square = np.array([[0, 0], [size, 0], [size, size], [0, size]]) + np.array([1e-3, 2e-3])
     face, weights, texels = _cover(square[[[0, 1, 2], [0, 2, 3]]], size)
     assert sorted(texels.tolist()) == list(range(size * size))
     found = np.einsum("tk,tkc->tc", weights, square[np.array([[0, 1, 2], [0, 2, 3]])[face]])
