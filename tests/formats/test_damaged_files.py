@@ -1,7 +1,7 @@
 """Every reader of files against damage: bits flipped, files cut short, random bytes, pieces moved.
 
 A damaged file either still reads or is refused as `InputError`, in one line; nothing else may escape. The
-counts in docs/formats.md are of SPARSEGEN_DAMAGED=2000.
+counts in docs/formats.md are of SPARSEGEN_DAMAGED=500.
 """
 
 import os
