@@ -1,5 +1,6 @@
 """Textures: the layout against closed forms, and whole files as trimesh reads them."""
 
+import struct
 import sys
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 import torch
 
 from sparsegen.errors import InputError
-from sparsegen.formats.meshes import save_mesh
+from sparsegen.formats.meshes import encode_gltf, save_mesh
+from sparsegen.gaussians import Gaussians
 from sparsegen.mesh import Mesh
+from sparsegen.meshing import extract_mesh
 from sparsegen.meshing.texture import _cover, bake
 
 trimesh = pytest.importorskip("trimesh")
@@ -61,6 +64,17 @@ def test_another_reader_finds_the_colors_where_they_belong(tmp_path, textured, n
     assert np.abs(found - expected).max() < 0.04  # a texel or two
 
 
+def test_chunks_of_a_binary_file_are_aligned(textured):
+    """Khronos' validator refuses others; a PNG is of any length."""
+    data = encode_gltf(textured)
+    start, chunks = 12, []
+    while start < len(data):
+        length, kind = struct.unpack_from("<I4s", data, start)
+        chunks.append((length % 4, kind))
+        start += 8 + length
+    assert (start, chunks) == (len(data), [(0, b"JSON"), (0, b"BIN\0")])
+
+
 def test_an_obj_stays_closed_and_names_its_picture(tmp_path, textured):
     """Seams are in the texture's places, not in the surface."""
     save_mesh(tmp_path / "ball.obj", textured)
@@ -80,6 +94,26 @@ def test_no_texel_is_left_empty(textured):
     surface = ramp(torch.from_numpy(textured.vertices), torch.from_numpy(textured.normals)).numpy()
     low, high = surface.min(axis=0) - 0.02, surface.max(axis=0) + 0.02
     assert ((textured.texture.image >= low) & (textured.texture.image <= high)).all()
+
+
+def test_the_texture_of_an_object_shows_its_gaussians():
+    """A red ball of Gaussians: its texture is red wherever a triangle lies, and between."""
+    mesh = extract_mesh(ball_of_gaussians(), resolution=20, views=12, texture=64)
+    assert mesh.texture is not None
+    error = np.abs(mesh.texture.image - np.array([0.8, 0.2, 0.1]))
+    assert error.max() < 0.03
+
+
+def ball_of_gaussians(count: int = 1500) -> Gaussians:
+    points = torch.randn(count, 3, generator=torch.Generator().manual_seed(0))
+    means = 0.3 * torch.nn.functional.normalize(points, dim=-1)
+    return Gaussians(
+        means,
+        torch.tensor([1.0, 0, 0, 0]).repeat(count, 1),
+        torch.full((count, 3), 0.02),
+        torch.full((count,), 0.95),
+        torch.tensor([0.8, 0.2, 0.1]).repeat(count, 1),
+    )
 
 
 def test_what_cannot_be_baked_is_said(monkeypatch, textured):

@@ -89,7 +89,7 @@ def encode_gltf(mesh: Mesh, binary: bool = True) -> bytes:
         document["textures"] = [{"source": 0}]
         material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
         views.append({"buffer": 0, "byteOffset": len(buffer), "byteLength": len(picture)})
-        buffer += picture
+        buffer += picture + bytes(-len(picture) % 4)
     document["buffers"] = [{"byteLength": len(buffer)}]
     return gltf.pack(document, buffer, binary)
 
