@@ -4,11 +4,16 @@ The loss is PSNR between pictures of the object and of what is read back from th
 256 pixels over white.
 
     python benchmarks/formats.py [FILE]     a Gaussian file instead of the random object
+
+With the environment variable SPLAT_TRANSFORM naming PlayCanvas' splat-transform, another column has the loss
+when that program reads the file and writes a PLY.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -18,31 +23,44 @@ from sparsegen.formats.gaussian_files import FORMATS, GaussianFormat, load_gauss
 from sparsegen.gaussians import Gaussians
 from sparsegen.splatting import render
 from sparsegen.splatting.scenes import random_scene
+from sparsegen.tables import markdown_table
 
 
 def main(source: str | None = None) -> None:
     gaussians = load_gaussians(source) if source else random_scene(count=5120)[0][0]
     print(f"{gaussians.count:,} Gaussians\n")
-    print("| suffix | up | bytes | PSNR |")
-    print("| --- | --- | ---: | ---: |")
+    judge = os.environ.get("SPLAT_TRANSFORM")
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for form in FORMATS:
             for version in (3, 4) if form.suffix == ".spz" else (3,):
-                size, psnr = measure(form, version, gaussians, Path(folder))
+                path = Path(folder, f"object{form.suffix}")
+                save_gaussians(path, gaussians, spz_version=version)
                 note = f" version {version}" if form.suffix == ".spz" else ""
-                shown = "over 100 dB" if psnr > 100 else f"{psnr:.1f} dB"
-                print(f"| {form.suffix}{note} | {form.up} | {size:,} | {shown} |")
+                size = f"{path.stat().st_size:,}"
+                rows.append([f"{form.suffix}{note}", form.up, size, loss(gaussians, load_gaussians(path))])
+                if judge:
+                    rows[-1].append(judged_loss(judge, form, version, gaussians, Path(folder)))
+    titles = ["suffix", "up", "bytes", "PSNR", "PSNR after splat-transform"]
+    print(markdown_table(titles[: len(rows[0])], rows, left=2))
 
 
-def measure(form: GaussianFormat, version: int, gaussians: Gaussians, folder: Path) -> tuple[int, float]:
-    """Bytes of the file, and PSNR in dB of what it holds."""
-    path = folder / f"object{form.suffix}"
-    save_gaussians(path, gaussians, spz_version=version)
+def loss(gaussians: Gaussians, found: Gaussians) -> str:
+    """PSNR of the pictures of what was found, in words."""
     cameras = orbit(8, size=256)
-    truth, found = (
-        render(g, cameras, backend="cpu", depth=False).rgb for g in (gaussians, load_gaussians(path))
-    )
-    return path.stat().st_size, -10 * math.log10(max(float((truth - found).square().mean()), 1e-12))
+    pictures = [render(g, cameras, backend="cpu", depth=False).rgb for g in (gaussians, found)]
+    psnr = -10 * math.log10(max(float((pictures[0] - pictures[1]).square().mean()), 1e-12))
+    return "over 100 dB" if psnr > 100 else f"{psnr:.1f} dB"
+
+
+def judged_loss(judge: str, form: GaussianFormat, version: int, gaussians: Gaussians, folder: Path) -> str:
+    """The same of the PLY that the judge makes of our file. It does not read glTF."""
+    if form.suffix in (".glb", ".gltf"):
+        return "not read"
+    path, target = folder / f"for_judge{form.suffix}", folder / "judged.ply"
+    save_gaussians(path, gaussians, up="-y", spz_version=version)  # as it takes all files to be
+    subprocess.run([judge, "-q", "-w", path, target], check=True, capture_output=True)
+    return loss(gaussians, load_gaussians(target, up="-y"))
 
 
 if __name__ == "__main__":

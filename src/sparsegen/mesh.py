@@ -10,16 +10,32 @@ from numpy import ndarray
 
 
 @dataclass(frozen=True)
+class Texture:
+    """A picture for a mesh: `image` in [0, 1] as displayed, its first row on top.
+
+    A vertex at a seam has several places in the picture. Place i belongs to vertex `vertices[i]` of the
+    mesh; `uv` are in [0, 1], (0, 0) the picture's upper left corner; `faces` are the mesh's faces, in order,
+    by the numbers of their places.
+    """
+
+    image: Float[ndarray, "h w 3"]
+    uv: Float[ndarray, "m 2"]
+    vertices: Int[ndarray, "m"]
+    faces: Int[ndarray, "f 3"]
+
+
+@dataclass(frozen=True)
 class Mesh:
     """Triangles of one object in world units (+Z up, facing +X).
 
     `faces` are counter-clockwise seen from outside; `colors` are those of the vertices, in [0, 1] as
-    displayed (sRGB).
+    displayed (sRGB). A `texture`, where there is one, shows the same colors in more detail.
     """
 
     vertices: Float[ndarray, "n 3"]
     faces: Int[ndarray, "f 3"]
     colors: Float[ndarray, "n 3"]
+    texture: Texture | None = None
 
     def __post_init__(self) -> None:
         if self.vertices.shape[1:] != (3,) or self.colors.shape != self.vertices.shape:

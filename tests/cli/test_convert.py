@@ -68,6 +68,8 @@ def test_meshes_stand_upright(tmp_path, capsys, options):
         (["a.ply", "b.stl"], "b.stl: no Gaussian format by that name"),
         (["a.ply", "b.stl", "--mesh"], "b.stl: no mesh format by that name"),
         (["a.ply", "b.obj", "--resolution", "9"], "--resolution: expected 16 to 512 steps, found 9"),
+        (["a.ply", "b.obj", "--texture", "9"], "--texture: expected 64 to 8192 texels on a side, found 9"),
+        (["a.ply", "b.glb", "--texture", "64"], "--texture 64: Gaussians have none; add --mesh"),
         (["a.ply", "b.obj", "--to-up", "z"], "--to-up=z: meshes are written with y up"),
         (["a.ply", "b.spz", "--spz-version", "2"], "invalid choice: 2"),
         (["a.ply", "b.spz", "--to-up", "x"], "invalid choice: 'x'"),

@@ -78,6 +78,8 @@ def test_samples_are_numbered(tmp_path, model):
     photo, out = save_blob(tmp_path / "p.png"), tmp_path / "out"
     assert not run("generate", photo, "--model", model, "-o", out, "--samples", 2, *KNOWN)
     assert files(out) == ["p_0.mp4", "p_0.ply", "p_1.mp4", "p_1.ply", "p_views.png"]
+    # Without --steps there are as many as samples need to differ; in one step the seed changes nothing.
+    assert (out / "p_0.ply").read_bytes() != (out / "p_1.ply").read_bytes()
 
 
 def test_posed_pictures_are_one_object(tmp_path, model):

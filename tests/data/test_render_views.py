@@ -11,7 +11,7 @@ from scipy.spatial import ConvexHull
 
 from sparsegen.cameras import Cameras, on_sphere
 from sparsegen.data.render import LIGHTS, Light, normalize, render_views
-from sparsegen.data.surfaces import linear_to_srgb, srgb_to_linear
+from sparsegen.data.surfaces import linear_to_srgb, srgb_to_linear, surfaces
 from sparsegen.data.viewpoints import random_views
 from sparsegen.errors import InputError
 
@@ -206,3 +206,20 @@ def test_scenes_without_extent_or_faces_are_refused():
         normalize(scene_of(point))
     with pytest.raises(InputError, match="no faces"):
         render_views(scene_of(trimesh.PointCloud(np.eye(3))), views(1, size=8))
+
+
+def test_a_texture_that_many_meshes_wear_stays_one():
+    from PIL import Image
+    from trimesh.visual import TextureVisuals
+    from trimesh.visual.material import PBRMaterial
+
+    material = PBRMaterial(baseColorTexture=Image.new("RGB", (4, 4), (200, 30, 10)))
+    scene = trimesh.Scene()
+    for place in range(3):
+        box = trimesh.creation.box().apply_translation((2 * place, 0, 0))
+        box.visual = TextureVisuals(uv=np.zeros((len(box.vertices), 2)), material=material)
+        scene.add_geometry(box)
+    before = scene.bounds
+    normalized = normalize(scene)
+    assert [len(part.faces) for part in surfaces(normalized)] == [36]
+    np.testing.assert_array_equal(scene.bounds, before)

@@ -13,6 +13,7 @@ examples:
   sparsegen convert car.ply car.glb             Gaussians in glTF
   sparsegen convert car.ply car.glb --mesh      triangles in glTF
   sparsegen convert car.ply car.obj             triangles: OBJ holds nothing else
+  sparsegen convert car.ply car.glb --mesh --texture 1024     colors in a picture; OBJ: car.mtl, car.png
   sparsegen convert car.ply car.spz --spz-version 4
   sparsegen convert scan.ply scan.compressed.ply --from-up=-y
 
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--mesh", action="store_true", help="write a colored triangle mesh; always so for .obj")
     add("--resolution", type=int, default=128, help="steps along a mesh's longest side (default: 128)")
+    add("--texture", type=int, metavar="N", help="colors of the mesh in a picture of N x N (default: none)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -51,9 +53,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _write_gaussians(args: argparse.Namespace) -> None:
+    from sparsegen.errors import InputError
     from sparsegen.formats.gaussian_files import format_of_suffix, load_gaussians, save_gaussians
 
     format_of_suffix(args.target)  # a wrong name is told before anything is read
+    if args.texture is not None:
+        raise InputError(f"--texture {args.texture}: Gaussians have none; add --mesh, or leave it out")
     gaussians = load_gaussians(args.source, args.from_up)
     save_gaussians(args.target, gaussians, args.to_up, args.spz_version)
     print(f"{args.target}: {gaussians.count:,} Gaussians, {args.target.stat().st_size:,} bytes")
@@ -64,14 +69,18 @@ def _write_mesh(args: argparse.Namespace) -> None:
     from sparsegen.formats.gaussian_files import load_gaussians
     from sparsegen.formats.meshes import check_mesh_suffix, save_mesh
     from sparsegen.meshing import check_resolution, extract_mesh
+    from sparsegen.meshing.texture import check_texture
 
     check_mesh_suffix(args.target)
     check_resolution(args.resolution)
+    if args.texture is not None:
+        check_texture(args.texture)
     if args.to_up not in (None, "y"):
         raise InputError(
             f"--to-up={args.to_up}: meshes are written with y up, as their formats ask; leave it out"
         )
-    mesh = extract_mesh(load_gaussians(args.source, args.from_up), args.resolution)
+    gaussians = load_gaussians(args.source, args.from_up)
+    mesh = extract_mesh(gaussians, args.resolution, texture=args.texture)
     save_mesh(args.target, mesh)
     size = args.target.stat().st_size
     print(f"{args.target}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} triangles, {size:,} bytes")

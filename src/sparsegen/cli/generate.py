@@ -50,6 +50,10 @@ distance is taken.
 """
 
 
+# The fewest at which samples of the shipped weights differ (docs/gallery.md).
+_SAMPLE_STEPS = 4
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EXAMPLES
@@ -62,7 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--matting", default="auto", metavar="HOW", help="auto (default), border, grabcut or an ONNX model")
     add("--mask", type=Path, metavar="FILE", help="picture, white where the object is (for one picture)")
     add("--samples", type=int, default=1, metavar="N", help="objects for each input (default: 1)")
-    add("--steps", type=int, default=1, metavar="N", help="steps of the flow (default: 1)")
+    add(
+        "--steps",
+        type=int,
+        metavar="N",
+        help=f"steps of the flow (default: 1, or {_SAMPLE_STEPS} for --samples)",
+    )
     add("--queries", type=int, metavar="N", help="anchor queries used: fewer, fewer Gaussians (default: all)")
     add("--refine", type=int, default=0, metavar="N", help="gradient steps against the pictures (default: 0)")
     add("--seed", type=int, default=0, help="seed of the noise (default: 0)")
@@ -84,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     from sparsegen.errors import InputError
     from sparsegen.matting import check_method
 
+    if args.steps is None:
+        args.steps = 1 if args.samples == 1 else _SAMPLE_STEPS
     _check(args)
     groups, outputs = _plan(args)
     check_method(args.matting)
@@ -300,6 +311,6 @@ def _rank(
         labels = [f"{label}, {score:.1f} dB" for label, score in zip(labels, scores, strict=True)]
         print(f"  samples by their match to the picture: {'; '.join(labels)}")
     least, most = ranking.range_of_likeness(objects)
-    print(f"  all around, any two samples are {least:.1f} to {most:.1f} dB alike", end="")
-    print(": they hardly differ; more --steps may help" if least > ranking.ALIKE else "")
+    print(f"  {args.steps} steps: all around, any two samples are {least:.1f} to {most:.1f} dB alike", end="")
+    print(": they hardly differ, the model is sure of what it does not see" if least > ranking.ALIKE else "")
     return objects, labels

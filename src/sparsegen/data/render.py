@@ -60,7 +60,10 @@ def normalize(scene: trimesh.Scene) -> trimesh.Scene:
     transform = np.eye(4)
     transform[:3, :3] /= diagonal
     transform[:3, 3] = -bounds.mean(axis=0) / diagonal
-    normalized = scene.copy()
+    # Not scene.copy(): it would copy a texture for each mesh that wears it.
+    normalized = type(scene)()
+    normalized.geometry.update(scene.geometry)
+    normalized.graph = scene.graph.copy()
     normalized.apply_transform(transform)
     return normalized
 

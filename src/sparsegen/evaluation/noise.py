@@ -16,8 +16,8 @@ from sparsegen.data.packed import Viewsets
 from sparsegen.data.protocols import Protocol
 from sparsegen.evaluation.document import Block, Bullets, Picture, Section, Table, Text
 from sparsegen.evaluation.predictors import Generated
-from sparsegen.evaluation.sheet import png
 from sparsegen.evaluation.tasks import make_task, views_of
+from sparsegen.formats.images import encode_png
 
 SAMPLES, STEPS = 8, (1, 2, 4, 8, 16)
 # Objects that are studied, and samples of each that are shown.
@@ -150,7 +150,7 @@ def _picture(drawn: Float[Tensor, "samples v 3 h w"], steps: int) -> Picture:
     view = drawn[:, 0]
     deviation = 1 - (10 * view.std(dim=0)).clamp(0, 1)
     return Picture(
-        png(torch.cat([*view[:SHOWN], deviation], dim=-1)),
+        encode_png(torch.cat([*view[:SHOWN], deviation], dim=-1)),
         f"{steps} {'step' if steps == 1 else 'steps'}: samples, and ten times their standard deviation, "
         "darker for more",
     )

@@ -27,6 +27,7 @@ from sparsegen.evaluation.progress import Progress, Share, progress_files
 from sparsegen.evaluation.scores import PictureMetric, Scores, evaluate
 from sparsegen.evaluation.tasks import make_task
 from sparsegen.formats.files import make_folder, write_bytes
+from sparsegen.formats.images import encode_png
 from sparsegen.generation import Pipeline
 from sparsegen.views import Views
 
@@ -164,7 +165,7 @@ class _Strips:
 
     def keep(self, name: str, prediction: Prediction, truth: Views) -> None:
         picture = sheet.strip(prediction, truth, len(self.protocol.input_views))
-        write_bytes(self.folder / self.file(name), sheet.png(picture))
+        write_bytes(self.folder / self.file(name), encode_png(picture))
 
     def remove_others(self, files: dict[str, str]) -> None:
         """Remove what earlier runs left behind."""

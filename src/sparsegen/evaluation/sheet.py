@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from torch.nn import functional as F
 
 from sparsegen.data.protocols import Protocol
 from sparsegen.evaluation.predictors import Prediction
-from sparsegen.formats.images import contact_sheet, load_image, to_pil
+from sparsegen.formats.images import contact_sheet, load_image
 from sparsegen.views import Views
 
 OBJECTS, NOVEL_VIEWS = 10, 4
@@ -34,13 +33,6 @@ def strip(prediction: Prediction, truth: Views, inputs: int) -> Float[Tensor, "3
     pairs = torch.cat([prediction.rgb[0, shown].clamp(0, 1), truth.images[0, shown]], dim=-1)
     framed = [F.pad(p, (1, 1, 1, 1), value=_FRAME) for p in (*truth.images[0, -inputs:], *pairs)]
     return torch.cat([F.pad(picture, (0, _GAP), value=1.0) for picture in framed], dim=-1)
-
-
-def png(picture: Float[Tensor, "3 h w"]) -> bytes:
-    """The bytes of a PNG file."""
-    buffer = io.BytesIO()
-    to_pil(picture).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def write(strips: Iterable[Path], protocol: Protocol, view_count: int, path: Path) -> None:

@@ -13,7 +13,7 @@ from sparsegen.cameras import Cameras
 from sparsegen.data.protocols import Protocol
 from sparsegen.evaluation import removal
 from sparsegen.evaluation.document import Picture
-from sparsegen.evaluation.sheet import png
+from sparsegen.formats.images import encode_png
 from sparsegen.gaussians import Gaussians
 from sparsegen.metrics import view_angles
 from sparsegen.splatting import render
@@ -84,7 +84,10 @@ def pictures(gaussians: Gaussians, cameras: Cameras, protocol: Protocol) -> list
         enlarged = [_enlarged(picture, _SCALE) for picture in (plain[v], colored[v])]
         rows.append(torch.cat([*enlarged, mark_centers(plain[v], gaussians, views[v])], dim=2))
     caption = "One object as drawn; with a color for each query; and each query's mean centre"
-    return [Picture(png(rows[0]), f"{caption}, input view."), Picture(png(rows[1]), f"{caption}, far view.")]
+    return [
+        Picture(encode_png(rows[0]), f"{caption}, input view."),
+        Picture(encode_png(rows[1]), f"{caption}, far view."),
+    ]
 
 
 def mark_centers(

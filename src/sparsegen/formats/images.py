@@ -92,6 +92,13 @@ def save_image(path: str | Path, image: Float[Tensor, "c h w"]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+def encode_png(image: Float[Tensor, "c h w"]) -> bytes:
+    """The bytes of a PNG file."""
+    buffer = io.BytesIO()
+    to_pil(image).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
 def to_pil(image: Float[Tensor, "c h w"]) -> Image.Image:
     """A Pillow picture from 3 or 4 channels in [0, 1]."""
     levels = (image.detach().cpu().float().clamp(0, 1) * 255).round().byte()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,6 +16,7 @@ from sparsegen.meshing.colors import blend_colors
 from sparsegen.meshing.depths import render_fronts
 from sparsegen.meshing.fusion import Grid, fuse, grid_around
 from sparsegen.meshing.surface import check_installed, closed_surface
+from sparsegen.meshing.texture import bake, check_texture
 from sparsegen.splatting import Rendering
 from sparsegen.turntable import fit_cameras
 
@@ -26,19 +29,27 @@ _TRUNCATION = 0.05
 _COARSE = 48
 # A view's pixels are about as fine as the grid.
 _PIXELS_FOR_A_STEP = 2
+# A texture holds all sides, a picture one: about as fine.
+_TEXELS_FOR_A_PIXEL = 2
 _SIZES = (128, 512)
 
 
-def extract_mesh(gaussians: Gaussians, resolution: int = 128, views: int = VIEWS) -> Mesh:
+def extract_mesh(
+    gaussians: Gaussians, resolution: int = 128, views: int = VIEWS, texture: int | None = None
+) -> Mesh:
     """One object (Gaussians without batch dimensions) as a closed, colored triangle mesh.
 
-    `resolution` is the number of grid points along the longest side. Raises `InputError` if the
-    resolution is out of range, nothing solid is there, or scikit-image is not installed.
+    `resolution` is the number of grid points along the longest side; `texture` asks for a texture with so
+    many texels on a side. Raises `InputError` if one of them is out of range, nothing solid is there, or
+    scikit-image or, for a texture, xatlas is not installed.
     """
     check_resolution(resolution)
     check_installed()  # before the work
+    if texture is not None:
+        check_texture(texture)
     gaussians = gaussians.detach().to("cpu", torch.float32)
-    size = min(max(_PIXELS_FOR_A_STEP * resolution, _SIZES[0]), _SIZES[1])
+    finest = max(_PIXELS_FOR_A_STEP * resolution, (texture or 0) // _TEXELS_FOR_A_PIXEL)
+    size = min(max(finest, _SIZES[0]), _SIZES[1])
     cameras = fit_cameras(gaussians, fibonacci_sphere(views, size=size))
     with torch.no_grad():
         pictures = render_fronts(gaussians, cameras)
@@ -48,8 +59,9 @@ def extract_mesh(gaussians: Gaussians, resolution: int = 128, views: int = VIEWS
         raise InputError("no mesh: the Gaussians are too thin to have a surface; ask for more --resolution")
     vertices = grid.origin + grid.spacing * torch.from_numpy(steps)
     normals = torch.from_numpy(vertex_normals(vertices.numpy(), faces))
-    colors = blend_colors(vertices, normals, pictures, cameras, truncation)
-    return Mesh(vertices.numpy(), faces, colors.numpy())
+    paint = partial(blend_colors, pictures=pictures, cameras=cameras, tolerance=truncation)
+    mesh = Mesh(vertices.numpy(), faces, paint(vertices, normals).numpy())
+    return mesh if texture is None else bake(mesh, texture, paint)
 
 
 def check_resolution(resolution: int) -> None:
