@@ -57,5 +57,5 @@ $(VENV)/.base: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.base
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[data,matting,mesh,serve,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[data,matting,mesh,serve,export,dev]'
 	touch $@

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
 
-from sparsegen.benchmarking import network, splatting
+from sparsegen.benchmarking import cold, network, splatting
 from sparsegen.cli import bench
 from sparsegen.errors import InputError
 from sparsegen.models import presets
@@ -88,6 +89,16 @@ def test_random_weights_reach_the_gaussians(monkeypatch: pytest.MonkeyPatch) -> 
     first = model(views, times)[-1]
     second = model(replace(views, images=1 - views.images), times)[-1]
     assert (first.means - second.means).abs().max() > 1e-3
+
+
+@pytest.mark.slow
+def test_a_cold_run_is_a_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every stage of the command is among those that its own clock tells, the pictures too."""
+    monkeypatch.setattr(cold, "PRESETS", ("tiny",))
+    rows, remarks = cold.measure(CPU, repeats=1)
+    assert [row.what for row in rows] == ["sparsegen generate, tiny, video included"]
+    stages = re.findall(r"(\w[\w-]*) [\d.]+ s", remarks[0])
+    assert stages == ["imports", "model", "cut-out", "camera", "gaussians", "files", "pictures"]
 
 
 @pytest.mark.parametrize(

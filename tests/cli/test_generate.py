@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -45,6 +47,17 @@ def one_line(capsys):
     assert len(lines) == 1, lines
     assert lines[0].startswith("sparsegen: ")
     return lines[0]
+
+
+def test_a_cold_process_imports_nothing_slow(tmp_path, model):
+    """Each of these takes up to a second to import, and none is needed."""
+    photo = save_blob(tmp_path / "photo.png")
+    argv = ["generate", str(photo), "--model", model, "-o", str(tmp_path / "out"), *QUICK]
+    slow = {"sympy", "torch._dynamo", "hydra", "tensorboard", "torchmetrics", "lightning_fabric", "trimesh"}
+    code = f"import sys; from sparsegen.cli.main import main; assert main({argv}) == 0; "
+    code += f"print(sorted({slow} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
 
 
 def test_one_picture_gives_three_files_that_others_read(tmp_path, model, capsys):

@@ -142,8 +142,10 @@ def test_a_wrong_gradient_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None
     assert relative(gradients["scales"], expected["scales"]) > 3e-3
 
 
-def test_same_bytes_every_run_and_for_any_number_of_threads() -> None:
-    scene = random_scene("heavy", objects=1, views=3, count=2000, size=64)
+@pytest.mark.parametrize("views", [1, 3])
+def test_same_bytes_every_run_and_for_any_number_of_threads(views: int) -> None:
+    """A single picture is shared between threads; of several each thread takes some."""
+    scene = random_scene("heavy", objects=1, views=views, count=2000, size=64)
     runs = [drawn_and_gradients(*scene, "cpu") for _ in range(2)]
     threads = numba.get_num_threads()
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from sparsegen.benchmarking import generate, network, splatting, training
+from sparsegen.benchmarking import cold, generate, network, splatting, training
 from sparsegen.formats.files import atomic_path
 from sparsegen.generation import choose_device
 from sparsegen.tables import markdown_table
@@ -54,6 +54,11 @@ def measure(parts: tuple[str, ...], device_name: str, repeats: int, bfloat16: st
     if "generate" in parts:
         log.info("timing generation")
         measured.rows += generate.measure(device, repeats)
+    if "cold" in parts:
+        log.info("timing the whole generate command in new processes")
+        rows, remarks = cold.measure(device, repeats)
+        measured.rows += rows
+        measured.remarks += remarks
     if "train" in parts:
         log.info("timing training")
         rows, remarks = training.measure(device, repeats, rates)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 SUMMARY = "measure how fast splatting, network, generation and training are on this machine"
 
-PARTS = ("splatting", "network", "generate", "train")
+PARTS = ("splatting", "network", "generate", "cold", "train")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -91,17 +91,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from sparsegen.errors import InputError
-    from sparsegen.matting import check_method
 
     if args.steps is None:
         args.steps = 1 if args.samples == 1 else _SAMPLE_STEPS
     _check(args)
+    clock = Clock()
+    with clock("imports"):
+        from sparsegen.generation import Pipeline
+        from sparsegen.matting import check_method
     groups, outputs = _plan(args)
     check_method(args.matting)
-    clock = Clock()
     with clock("model"):
-        from sparsegen.generation import Pipeline
-
         pipeline = Pipeline.from_pretrained(args.model, args.device)
     failed = []
     for group, files in zip(groups, outputs, strict=True):

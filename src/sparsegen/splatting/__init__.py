@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -83,8 +84,9 @@ def _common_batch(gaussians: Gaussians, cameras: Cameras) -> torch.Size:
     if not cameras.batch_shape:
         raise ValueError("cameras must have a view dimension: pass cameras[None] to render one view")
     try:
-        return torch.broadcast_shapes(gaussians.batch_shape, cameras.batch_shape[:-1])
-    except RuntimeError:
+        # NumPy's: PyTorch's own imports SymPy when it is first called, 0.4 s of a cold process.
+        return torch.Size(np.broadcast_shapes(gaussians.batch_shape, cameras.batch_shape[:-1]))
+    except ValueError:
         raise ValueError(
             f"Gaussians of batch shape {tuple(gaussians.batch_shape)} need cameras of batch shape "
             f"{(*gaussians.batch_shape, 'V')}, got {tuple(cameras.batch_shape)}"

@@ -91,7 +91,7 @@ class _Splat(torch.autograd.Function):
         alpha = torch.empty(picture)
         depth_sum = torch.empty(picture) if depth else None
         with _kernels() as workers:
-            splats = _project_and_bin(inputs, frame)
+            splats = _project_and_bin(inputs, frame, workers)
             cpu_raster.rasterize(
                 *_raster_arguments(splats, frame, depth), workers, *_per_image(frame, rgb, alpha, depth_sum)
             )
@@ -137,7 +137,7 @@ def _kernels() -> Iterator[int]:
             numba.set_num_threads(before)
 
 
-def _project_and_bin(inputs: list[Tensor], frame: _Frame) -> _Splats:
+def _project_and_bin(inputs: list[Tensor], frame: _Frame, workers: int) -> _Splats:
     table = np.empty((frame.images * frame.count, SPLAT_COLUMNS), np.float32)
     depths = np.empty(frame.images * frame.count, np.float32)
     width, height = np.float32(frame.width), np.float32(frame.height)
@@ -149,7 +149,8 @@ def _project_and_bin(inputs: list[Tensor], frame: _Frame) -> _Splats:
     starts = np.zeros(tiles + 1, np.int64)
     np.cumsum(bounds, out=starts[1:])
     ends, lists = np.empty(tiles, np.int64), np.empty(starts[-1], np.int32)
-    cpu_binning.fill_tiles(table, depths.view(np.uint32), *sizes, starts, ends, lists)
+    bands = -(-workers // max(frame.images, 1))
+    cpu_binning.fill_tiles(table, depths.view(np.uint32), *sizes, bands, starts, ends, lists)
     return _Splats(table, depths, starts, ends, lists)
 
 

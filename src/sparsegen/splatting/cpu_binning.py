@@ -137,30 +137,41 @@ def _sort(keys, ids, size):
 
 
 @kernel
-def fill_tiles(splats, depth_bits, images, count, width, height, tiles_x, tiles_y, starts, ends, lists):
+def fill_tiles(
+    splats, depth_bits, images, count, width, height, tiles_x, tiles_y, bands, starts, ends, lists
+):  # fmt: skip
     """Fill `lists` with indices into a picture's splats; tile t's are `lists[starts[t]:ends[t]]`.
 
-    `depth_bits` are the bits of the float32 depths; equal depths keep the Gaussians' own order.
+    `depth_bits` are the bits of the float32 depths; equal depths keep the Gaussians' own order. A picture's
+    tiles are filled in `bands` of rows, each by one thread; lists are the same for any number of them.
     """
+    order, drawn = np.empty(images * count, np.int32), np.empty(images, np.int64)
     for image_ in prange(images):
         image = np.int64(image_)
         keys, ids = np.empty(count, np.uint32), np.empty(count, np.int32)
-        drawn = 0
+        size = 0
         for i in range(count):
             if splats[image * count + i, EXTENT_X] > ZERO:
-                keys[drawn], ids[drawn] = depth_bits[image * count + i], i
-                drawn += 1
-        ids = _sort(keys, ids, drawn)
+                keys[size], ids[size] = depth_bits[image * count + i], i
+                size += 1
+        ids = _sort(keys, ids, size)
+        for j in range(size):
+            order[image * count + j] = ids[j]
+        drawn[image] = size
+    for task_ in prange(images * bands):
+        task = np.int64(task_)
+        image, band = task // bands, task % bands
+        y_top, y_bottom = band * tiles_y // bands, (band + 1) * tiles_y // bands
         first_tile = image * tiles_x * tiles_y
-        for tile in range(first_tile, first_tile + tiles_x * tiles_y):
+        for tile in range(first_tile + y_top * tiles_x, first_tile + y_bottom * tiles_x):
             ends[tile] = starts[tile]
-        for j in range(drawn):
-            splat = splats[image * count + ids[j]]
+        for j in range(image * count, image * count + drawn[image]):
+            splat = splats[image * count + order[j]]
             x_first, x_end, y_first, y_end = _tile_box(splat, width, height)
             alone = (x_end - x_first) * (y_end - y_first) == 1
-            for y in range(y_first, y_end):
+            for y in range(max(y_first, y_top), min(y_end, y_bottom)):
                 for x in range(x_first, x_end):
                     if alone or _touches(splat, x, y):
                         tile = first_tile + y * tiles_x + x
-                        lists[ends[tile]] = ids[j]
+                        lists[ends[tile]] = order[j]
                         ends[tile] += 1

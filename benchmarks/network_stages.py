@@ -1,0 +1,138 @@
+"""Where one step of the network goes, and how far each stage is from what the processor could do.
+
+    python benchmarks/network_stages.py [tiny base paper] [--repeats 9]
+
+Milliseconds of processor time in one thread, so that other programs on the machine hardly count. A floor is
+a stage's matrix products at the rate that this processor reaches in float32, measured in the same run.
+"""
+
+import argparse
+import statistics
+import time
+from collections import Counter, defaultdict
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from sparsegen.benchmarking.network import paper_model, step_inputs
+from sparsegen.benchmarking.training import MatrixOperations
+from sparsegen.models import SparseGen, preset
+from sparsegen.models.layers import Modulation
+from sparsegen.tables import markdown_table
+from sparsegen.views import Views
+
+# What the network is made of; the rest is between these: reading features, sums, copies.
+STAGES = {
+    "image encoder": ("image_encoder",),
+    "joint encoder": ("input_projection", "encoder"),
+    "decoder": ("decoder",),
+    "heads": ("heads",),
+    "feature sampling": ("sampling",),
+}
+
+
+class Watch:
+    """Adds up processor time and operations inside of modules while it is on."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.operations: Counter[str] = Counter()
+        self.counter = MatrixOperations()
+        self._begun: list[tuple[float, int]] = []
+
+    def follow(self, module: nn.Module, name: str) -> None:
+        def begin(*_: Any) -> None:
+            self._begun.append((time.process_time(), self.counter.total))
+
+        def end(*_: Any) -> None:
+            seconds, operations = self._begun.pop()
+            self.seconds[name] += time.process_time() - seconds
+            self.operations[name] += self.counter.total - operations
+
+        module.register_forward_pre_hook(begin)
+        module.register_forward_hook(end)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("presets", nargs="*", default=["tiny", "base", "paper"])
+    parser.add_argument("--repeats", type=int, default=9)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    rate = one_thread_rate()
+    print(f"matrix products in one thread: {rate / 1e9:.1f} GFLOP/s\n")
+    rows = [row for name in args.presets for row in measure(name, args.repeats, rate)]
+    print(markdown_table(["preset", "stage", "ms", "GFLOP", "floor, ms", "reached"], rows, left=2))
+
+
+@torch.no_grad()
+def measure(name: str, repeats: int, rate: float) -> list[list[str]]:
+    model, inputs = step_of(name)
+    watch = Watch()
+    watch.follow(model, "all")
+    for stage, parts in STAGES.items():
+        for module in (m for part in parts for m in modules_of(model, part)):
+            watch.follow(module, stage)
+    for module in model.modules():
+        if isinstance(module, Modulation):
+            watch.follow(module, "adaLN, in the above")
+    for _ in range(2):
+        model(*inputs)
+    watch.operations.clear()
+    with watch.counter, sdpa_kernel(SDPBackend.MATH):
+        model(*inputs)
+    operations = watch.operations.copy()
+    runs = []
+    for _ in range(repeats):
+        watch.seconds.clear()
+        model(*inputs)
+        runs.append(watch.seconds.copy())
+    rows = []
+    for stage in operations:
+        seconds = statistics.median(run[stage] for run in runs)
+        floor = operations[stage] / rate
+        share = f"{floor / seconds:.0%}" if seconds else ""
+        figures = [f"{1e3 * seconds:.1f}", f"{operations[stage] / 1e9:.2f}", f"{1e3 * floor:.1f}", share]
+        rows.append([name, stage, *figures])
+    return rows
+
+
+def step_of(name: str) -> tuple[SparseGen, tuple[Views, torch.Tensor]]:
+    """A network with random weights and one step's input: one picture, and for `paper` three placeholders."""
+    if name == "paper":
+        model = paper_model(torch.device("cpu"))
+        return model, step_inputs(model.config.image_size, torch.device("cpu"))
+    torch.manual_seed(0)
+    model = SparseGen(preset(name)).eval()
+    views, times = step_inputs(model.config.image_size, torch.device("cpu"))
+    return model, (views.select(slice(0, 1)), times[:, :1])
+
+
+def modules_of(model: nn.Module, part: str) -> list[nn.Module]:
+    """The modules that are called where `part` is at work."""
+    module = getattr(model, part)
+    if isinstance(module, nn.ModuleList):
+        return list(module)
+    if part == "sampling":
+        # Its own layers are called one by one.
+        return [] if module is None else [m for m in module.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    return [module]
+
+
+def one_thread_rate(size: int = 1024, repeats: int = 9) -> float:
+    """FLOP/s of a square product in this thread's processor time."""
+    a = torch.randn(size, size)
+    seconds = []
+    for _ in range(2 + repeats):
+        start = time.process_time()
+        torch.mm(a, a)
+        seconds.append(time.process_time() - start)
+    return 2 * size**3 / statistics.median(seconds[2:])
+
+
+if __name__ == "__main__":
+    main()

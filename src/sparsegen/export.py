@@ -1,0 +1,108 @@
+"""The network as an ONNX file: pictures and cameras to Gaussians in runtimes without PyTorch."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sparsegen.cameras import Cameras, orbit
+from sparsegen.errors import InputError
+from sparsegen.formats.files import atomic_path
+from sparsegen.generation import PLACEHOLDERS
+from sparsegen.models import SparseGen
+from sparsegen.views import Views
+
+INPUTS = ("pictures", "viewmats", "Ks")
+OUTPUTS = ("means", "quats", "scales", "opacities", "colors")
+# Largest difference of a Gaussian parameter, ONNX Runtime's and ours, that counts as the same.
+TOLERANCE = 1e-4
+
+
+class OneStep(nn.Module):
+    """One step from a fixed number of clean views of one object, with plain arrays in and out.
+
+    Where the network needs noise placeholders, their pictures (pure noise, 0.5 + 0.5 eps) and cameras follow
+    those of the clean views.
+    """
+
+    model: SparseGen
+    times: Tensor
+
+    def __init__(self, model: SparseGen, views: int) -> None:
+        super().__init__()
+        self.model = model
+        noise = PLACEHOLDERS if model.config.needs_placeholders else 0
+        self.register_buffer("times", torch.tensor([[0.0] * views + [1.0] * noise]))
+
+    def forward(
+        self, pictures: Float[Tensor, "v 3 s s"], viewmats: Float[Tensor, "v 4 4"], Ks: Float[Tensor, "v 3 3"]
+    ) -> tuple[Tensor, ...]:
+        """Means (n, 3), quats (n, 4), scales (n, 3), opacities (n,) and colors (n, 3)."""
+        size = self.model.config.image_size
+        views = Views(pictures[None], Cameras(viewmats[None], Ks[None], size, size))
+        gaussians = self.model(views, self.times)[-1]
+        return tuple(getattr(gaussians, name)[0] for name in OUTPUTS)
+
+    def example(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Random pictures from cameras all around."""
+        count, size = self.times.shape[1], self.model.config.image_size
+        cameras = orbit(count, size=size)
+        random = torch.Generator().manual_seed(0)
+        return torch.rand(count, 3, size, size, generator=random), cameras.viewmats, cameras.Ks
+
+
+def export_onnx(model: SparseGen, path: Path, views: int = 1) -> float | None:
+    """Write one step of a network on the CPU from `views` clean views, and compare it with PyTorch's.
+
+    Returns the largest difference of a Gaussian parameter, or None where ONNX Runtime is not installed.
+    Raises `InputError` if the exporter's libraries are missing or the file cannot be written, and
+    RuntimeError, with no file written, if outputs differ by more than `TOLERANCE`.
+    """
+    if views < 1:
+        raise InputError(f"--views: expected at least 1, found {views}")
+    if find_spec("onnx") is None or find_spec("onnxscript") is None:
+        raise InputError(f"{path}: writing ONNX needs two libraries; pip install 'sparsegen[export]'")
+    step = OneStep(model, views).eval()
+    with atomic_path(path) as temporary:
+        _write(step, temporary)
+        difference = largest_difference(step, temporary) if find_spec("onnxruntime") else None
+        if difference is not None and not difference <= TOLERANCE:
+            raise RuntimeError(f"{path}: not written, its Gaussians would differ by {difference:.1e}")
+    return difference
+
+
+def largest_difference(step: OneStep, path: Path) -> float:
+    """Of a Gaussian parameter that ONNX Runtime and PyTorch compute from the same random pictures."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    inputs = step.example()
+    found = session.run(None, {name: x.numpy() for name, x in zip(INPUTS, inputs, strict=True)})
+    with torch.no_grad():
+        expected = step(*inputs)
+    pairs = zip(expected, found, strict=True)
+    return max((ours - torch.as_tensor(theirs)).abs().max().item() for ours, theirs in pairs)
+
+
+def _write(step: OneStep, path: Path) -> None:
+    chatty = logging.getLogger("torch.onnx")
+    before = chatty.level
+    chatty.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter's, of its own parts
+            program = torch.onnx.export(
+                step, step.example(), dynamo=True, input_names=INPUTS, output_names=OUTPUTS, verbose=False
+            )
+    finally:
+        chatty.setLevel(before)
+    assert program is not None
+    program.model.producer_name = "sparsegen"
+    program.model.metadata_props["expansion"] = str(step.model.config.expansion)
+    program.save(path, external_data=False)
