@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sparsegen.benchmarking.network import paper_model, step_inputs
 from sparsegen.benchmarking.training import MatrixOperations
-from sparsegen.models import SparseGen, preset
+from sparsegen.models import Network, preset
 from sparsegen.models.layers import Modulation
 from sparsegen.tables import markdown_table
 from sparsegen.views import Views
@@ -101,13 +101,13 @@ def measure(name: str, repeats: int, rate: float) -> list[list[str]]:
     return rows
 
 
-def step_of(name: str) -> tuple[SparseGen, tuple[Views, torch.Tensor]]:
+def step_of(name: str) -> tuple[Network, tuple[Views, torch.Tensor]]:
     """A network with random weights and one step's input: one picture, and for `paper` three placeholders."""
     if name == "paper":
         model = paper_model(torch.device("cpu"))
         return model, step_inputs(model.config.image_size, torch.device("cpu"))
     torch.manual_seed(0)
-    model = SparseGen(preset(name)).eval()
+    model = preset(name).build().eval()
     views, times = step_inputs(model.config.image_size, torch.device("cpu"))
     return model, (views.select(slice(0, 1)), times[:, :1])
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
+from sparsegen.models import SparseGen
 from sparsegen.views import Views
 
 # Keeps the centre of a query whose Gaussians are all transparent at their average.
@@ -94,7 +95,10 @@ def attention_likeness(pipeline: Pipeline, views: Views, queries: int | None = N
     (What queries attend to directly says little: a few of them get most of the attention of all.)
     `queries` is that of `Pipeline.generate`.
     """
-    modules: list[Any] = [layer.self_attention for layer in pipeline.model.decoder]
+    model = pipeline.model
+    if not isinstance(model, SparseGen):
+        raise InputError("this network has no anchor queries, which could attend; use one that has")
+    modules: list[Any] = [layer.self_attention for layer in model.decoder]
     inputs: list[Tensor] = []
     hooks = [m.register_forward_pre_hook(lambda _, args: inputs.append(args[0])) for m in modules]
     try:

@@ -15,7 +15,7 @@ from sparsegen.cameras import Cameras, orbit
 from sparsegen.errors import InputError
 from sparsegen.formats.files import atomic_path
 from sparsegen.generation import PLACEHOLDERS
-from sparsegen.models import SparseGen
+from sparsegen.models import Network
 from sparsegen.views import Views
 
 INPUTS = ("pictures", "viewmats", "Ks")
@@ -31,13 +31,13 @@ class OneStep(nn.Module):
     those of the clean views.
     """
 
-    model: SparseGen
+    model: Network
     times: Tensor
 
-    def __init__(self, model: SparseGen, views: int) -> None:
+    def __init__(self, model: Network, views: int) -> None:
         super().__init__()
         self.model = model
-        noise = PLACEHOLDERS if model.config.needs_placeholders else 0
+        noise = PLACEHOLDERS if model.needs_placeholders else 0
         self.register_buffer("times", torch.tensor([[0.0] * views + [1.0] * noise]))
 
     def forward(
@@ -57,7 +57,7 @@ class OneStep(nn.Module):
         return torch.rand(count, 3, size, size, generator=random), cameras.viewmats, cameras.Ks
 
 
-def export_onnx(model: SparseGen, path: Path, views: int = 1) -> float | None:
+def export_onnx(model: Network, path: Path, views: int = 1) -> float | None:
     """Write one step of a network on the CPU from `views` clean views, and compare it with PyTorch's.
 
     Returns the largest difference of a Gaussian parameter, or None where ONNX Runtime is not installed.
@@ -104,5 +104,5 @@ def _write(step: OneStep, path: Path) -> None:
         chatty.setLevel(before)
     assert program is not None
     program.model.producer_name = "sparsegen"
-    program.model.metadata_props["expansion"] = str(step.model.config.expansion)
+    program.model.metadata_props["expansion"] = str(step.model.expansion)
     program.save(path, external_data=False)

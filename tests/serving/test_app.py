@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from asking import done, opened, rows, send
 from PIL import Image
 
+from asking import done, opened, rows, send
 from sparsegen.formats.gaussian_files import load_gaussians
 from sparsegen.photos import frame, read_photo
 from sparsegen.serving.limits import Limits

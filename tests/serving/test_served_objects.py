@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from asking import cut_out, done, opened, rows, send
 
+from asking import cut_out, done, opened, rows, send
 from sparsegen.editing import attention_likeness
 from sparsegen.formats.ply import save_ply
 from sparsegen.photos import frame

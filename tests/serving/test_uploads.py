@@ -6,9 +6,9 @@ import zlib
 
 import numpy as np
 import pytest
-from asking import done, rows, send
 from PIL import Image
 
+from asking import done, rows, send
 from gaussian_samples import damaged, recorded
 from sparsegen.formats.gaussian_files import save_gaussians
 from sparsegen.formats.ply import save_ply

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from sparsegen.formats.images import save_image
-from sparsegen.models import SparseGen
 from sparsegen.models.presets import preset
 from sparsegen.models.pretrained import save_pretrained
 from sparsegen.timing import Row, interleaved
@@ -44,7 +43,7 @@ def generate(command: list[str]) -> str:
 def _command(folder: Path, name: str, device: torch.device) -> list[str]:
     torch.manual_seed(0)
     model, picture = folder / name, folder / f"{name}.png"
-    save_pretrained(SparseGen(preset(name)), model)
+    save_pretrained(preset(name).build(), model)
     save_image(picture, _disc())
     what = ["-m", "sparsegen", "generate", str(picture), "--model", str(model), "-o", str(folder / "out")]
     return [sys.executable, *what, "--azimuth", "-36", "--device", device.type]
