@@ -50,7 +50,7 @@ def test_splatting_is_measured_forward_and_backward(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_networks_two_ways_are_compared_before_they_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "preset", lambda _: _small_paper())
+    monkeypatch.setattr(network, "paper", _small_paper)
     rows, remarks = network.measure(CPU, repeats=1, bfloat16=True)
     assert [row.what for row in rows] == [
         "paper, float32, the reference's way",
@@ -65,7 +65,7 @@ def test_the_networks_two_ways_are_compared_before_they_are_timed(monkeypatch: p
 
 
 def test_only_the_references_way_does_everything_in_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "preset", lambda _: _small_paper())
+    monkeypatch.setattr(network, "paper", _small_paper)
     model = network.paper_model(CPU)
     calls = Counter()
     for name in ("anchor_encoder", "position_encoder"):
@@ -83,7 +83,7 @@ def test_only_the_references_way_does_everything_in_every_step(monkeypatch: pyte
 
 def test_random_weights_reach_the_gaussians(monkeypatch: pytest.MonkeyPatch) -> None:
     """As initialised the paper's gates are shut; the model that is timed must depend on its input."""
-    monkeypatch.setattr(network, "preset", lambda _: _small_paper())
+    monkeypatch.setattr(network, "paper", _small_paper)
     model = network.paper_model(CPU)
     views, times = network.step_inputs(model.config.image_size, CPU)
     first = model(views, times)[-1]

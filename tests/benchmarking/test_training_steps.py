@@ -89,7 +89,7 @@ def test_made_up_objects_can_be_learned_from() -> None:
 
 def test_a_recipe_without_picture_network_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr("sparsegen.training.perceptual.find_spec", lambda _: None)
+    monkeypatch.setattr("sparsegen.training.perceptual.file_in_package", lambda *_: None)
     config, remarks = training.recipe("paper", CPU)
     assert config.loss.perceptual == 0
     assert remarks[0].startswith("train: paper without its perceptual loss")
