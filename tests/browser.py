@@ -39,6 +39,12 @@ def _is_fault(message):
     return message.type == "error" and "responded with a status of 4" not in message.text
 
 
+def until(page, expression):
+    """Wait for something to be true (our pages' policy forbids Playwright's own way)."""
+    while not page.evaluate(expression):
+        page.wait_for_timeout(20)
+
+
 def pixels(png):
     """A screenshot's colors (3, h, w) in [0, 1]."""
     image = np.array(Image.open(BytesIO(png)).convert("RGB"))

@@ -8,7 +8,7 @@ import pytest
 import torch
 import uvicorn
 
-from browser import open_page, pixels
+from browser import open_page, pixels, until
 from sparsegen.formats.gaussian_files import load_gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.serving.app import create_app
@@ -44,12 +44,6 @@ def page_at(address, width=1000, height=640):
 def settled(page):
     page.wait_for_selector("body[aria-busy=false]")
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
-def until(page, expression):
-    """Wait for something to be true (the page's policy forbids Playwright's own way)."""
-    while not page.evaluate(expression):
-        page.wait_for_timeout(20)
 
 
 def shot(page):
@@ -167,8 +161,8 @@ def file_of(page, folder):
 
 def test_the_number_of_queries_is_scrubbed_and_what_is_shown_is_downloaded(made, tmp_path):
     page = made
-    whole = shot(page)
     until(page, "document.querySelector('#size').textContent.endsWith('KB')")
+    whole = shot(page)
     assert page.inner_text("#size").startswith("6 of 6 queries · 12 Gaussians")
     page.focus("#keep")
     for _ in range(3):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from browser import open_page, pixels
+from browser import open_page, pixels, until
 from gaussian_samples import recorded
 from sparsegen.cameras import on_sphere
 from sparsegen.cli.main import main
@@ -62,11 +62,11 @@ def test_dragging_and_keys_turn_the_object(shown):
     shown.mouse.down()
     shown.mouse.move(160, 120, steps=3)
     shown.mouse.up()
-    shown.wait_for_function("view.orbit.azimuth > 200 && !view.waiting")
+    until(shown, "view.orbit.azimuth > 200 && !view.waiting")
     dragged = pixels(shown.locator("canvas").screenshot())
     assert psnr(before, dragged) < 30
     shown.keyboard.press("ArrowUp")
-    shown.wait_for_function("view.orbit.elevation === 28 && !view.waiting")
+    until(shown, "view.orbit.elevation === 28 && !view.waiting")
     assert psnr(dragged, pixels(shown.locator("canvas").screenshot())) < 40
 
 

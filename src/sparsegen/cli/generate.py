@@ -288,9 +288,11 @@ def _refine(args: argparse.Namespace, gaussians: Gaussians, views: Views) -> Gau
     parts = ["refined: {:.1f} -> {:.1f} dB on what it saw".format(*report.seen)]
     if report.held_out:
         parts.append("{:.1f} -> {:.1f} dB on the last picture, held out in a trial".format(*report.held_out))
-        if report.held_out[1] < report.held_out[0]:
-            parts.append("which is worse, so it was left as it was")
-    print(f"  {'; '.join(parts)}; all around {report.moved:.1f} dB from before")
+    if report.harmful:
+        parts.append("which is worse, so it was left as it was")
+    else:
+        parts.append(f"all around {report.moved:.1f} dB from before")
+    print(f"  {'; '.join(parts)}")
     return refined
 
 

@@ -124,7 +124,7 @@ def _prepare(settings: Settings, share: Share) -> _Work:
     fewer = {
         count: Contestant(f"{ours.name}, {count} queries", smaller, settings.shuffled_inputs)
         for count, smaller in scaling.smaller(model, settings.queries).items()
-        if count != model.pipeline.model.config.num_queries
+        if count != model.pipeline.model.num_queries
     }
     return _Work(
         settings=settings,

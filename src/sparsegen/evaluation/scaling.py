@@ -37,7 +37,9 @@ def smaller(model: Generated, counts: Sequence[int]) -> dict[int, Generated]:
 
     Raises `InputError` if it does not have so many.
     """
-    most = model.pipeline.model.config.num_queries
+    most = model.pipeline.model.num_queries
+    if counts and not most:
+        raise InputError("--queries: this model has none; leave it out")
     if wrong := [count for count in counts if not 1 <= count <= most]:
         raise InputError(f"--queries {wrong[0]}: expected 1 to {most}, the model's number of queries")
     return {count: replace(model, queries=count) for count in sorted(set(counts))}
