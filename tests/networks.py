@@ -13,7 +13,8 @@ from sparsegen.views import Views
 def small(**changes):
     config = tiny()
     encoder = replace(config.image_encoder, width=32, depth=1, input_size=32, table_size=4, patch_size=8)
-    sizes = {"width": 32, "feed_forward": 64, "num_queries": 6, "expansion": 2, "detail_width": 8}
+    sizes = {"width": 32, "feed_forward": 64, "num_queries": 6, "expansion": 2, "registers": 2}
+    sizes["detail_width"] = 8
     return replace(config, image_size=32, image_encoder=encoder, **(sizes | changes))
 
 

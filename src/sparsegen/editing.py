@@ -92,7 +92,7 @@ def attention_likeness(pipeline: Pipeline, views: Views, queries: int | None = N
     """How alike each two anchor queries attend to the others, 0 to 1, in one pass over clean views (1, V).
 
     Bhattacharyya's coefficient of the rows of the decoder's self-attention, averaged over layers and heads.
-    (What queries attend to directly says little: a few of them get most of the attention of all.)
+    (What queries attend to directly says little: the registers get most of the attention of all.)
     `queries` is that of `Pipeline.generate`.
     """
     model = pipeline.model
@@ -106,7 +106,8 @@ def attention_likeness(pipeline: Pipeline, views: Views, queries: int | None = N
     finally:
         for hook in hooks:
             hook.remove()
-    roots = [module.weights(x)[0].sqrt() for module, x in zip(modules, inputs, strict=True)]
+    weights = [module.weights(x)[0] for module, x in zip(modules, inputs, strict=True)]
+    roots = [rows[:, model.config.registers :].sqrt() for rows in weights]
     return torch.stack([(r @ r.mT).mean(0) for r in roots]).mean(0).clamp(0, 1).cpu()
 
 

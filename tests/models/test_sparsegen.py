@@ -187,6 +187,25 @@ def test_a_prefix_of_the_queries_is_a_smaller_object_of_the_same_anchors():
     torch.testing.assert_close(cut(views, torch.zeros(2, 3))[-1].means, gaussians.means)
 
 
+def test_registers_are_queries_that_make_no_gaussians():
+    larger = build(small(anchor_sampling="off", num_queries=12, registers=0))
+    model = build(small(anchor_sampling="off", num_queries=9, registers=3))
+    state = dict(larger.state_dict())
+    with torch.no_grad():
+        state["registers"] = larger.anchor_encoder(larger.unit_anchors)[:3]
+    for name in ("unit_anchors", "anchor_encoder.content"):
+        state[name] = state[name][3:]
+    model.load_state_dict(state)
+    views = some_views()
+    both = run(larger, views)[-1], run(model, views)[-1]
+    torch.testing.assert_close(both[0].means[:, 3 * model.expansion :], both[1].means, rtol=0, atol=1e-6)
+    # a prefix of the queries keeps all of the registers
+    changed = dict(state, registers=state["registers"].roll(1, -1))
+    before = run(model, views, queries=2)[-1]
+    model.load_state_dict(changed)
+    assert not torch.allclose(run(model, views, queries=2)[-1].means, before.means)
+
+
 def test_weights_round_trip(tmp_path):
     model = build(small())
     save_pretrained(model, tmp_path / "m", dtype=torch.float32, extra={"note": 1})

@@ -61,6 +61,7 @@ def base() -> ModelConfig:
     return ModelConfig(
         num_queries=512,
         expansion=10,
+        registers=8,
         width=320,
         heads=8,
         feed_forward=1280,
@@ -73,7 +74,7 @@ def base() -> ModelConfig:
 
 def tiny() -> ModelConfig:
     """The model to train on a laptop: 2,048 Gaussians."""
-    return ModelConfig()
+    return ModelConfig(registers=8)
 
 
 def pixel_aligned() -> PixelAlignedConfig:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sparsegen.cameras import Cameras
 from sparsegen.errors import InputError
@@ -42,6 +43,7 @@ class ModelConfig(NetworkConfig):
     reference; "anchors" reads token features at the anchors' projections; "gaussians" also reads fine
     features at the Gaussians that the decoder layer before has placed. `symmetric` objects are their own
     mirror images in the plane y = 0, and features and colors are read at mirrored points as well.
+    `registers`: learned tokens beside the queries that make no Gaussians, a store for what all of them need.
     `corrections`: how often each Gaussian of the last layer looks again, for itself, at a sharper map.
     `needs_placeholders`: noise placeholders stand beside the clean views even where one step is taken.
     `truncate_times` cuts times to thousandths, as the reference does when it samples.
@@ -59,6 +61,7 @@ class ModelConfig(NetworkConfig):
     gate_init: float = 0.5
     bound: float = 0.6
     query_content: bool = True
+    registers: int = 0
     anchor_sampling: str = "gaussians"
     symmetric: bool = True
     needs_placeholders: bool = False
@@ -88,6 +91,8 @@ class ModelConfig(NetworkConfig):
         super().check()
         if self.num_queries < 1:
             raise InputError(f"num_queries={self.num_queries}: expected at least 1")
+        if self.registers < 0:
+            raise InputError(f"registers={self.registers}: expected 0 or more")
         if self.anchor_sampling not in ("off", "anchors", "gaussians"):
             raise InputError(f"anchor_sampling={self.anchor_sampling}: expected off, anchors or gaussians")
 
@@ -110,6 +115,9 @@ class SparseGen(Network[ModelConfig]):
         self.unit_anchors = nn.Parameter(torch.empty(config.num_queries, 3))
         nn.init.trunc_normal_(self.unit_anchors, mean=0.5, std=0.1, a=0.0, b=1.0)
         self.anchor_encoder = AnchorEncoder(width, config.num_queries, config.query_content)
+        self.registers = (
+            nn.Parameter(0.02 * torch.randn(config.registers, width)) if config.registers else None
+        )
         self.decoder = nn.ModuleList(
             DecoderLayer(width, heads, hidden, config.dropout, config.gate_init)
             for _ in range(config.decoder_layers)
@@ -142,9 +150,10 @@ class SparseGen(Network[ModelConfig]):
 
     def facts(self) -> dict[str, str]:
         config = self.config
+        registers = f" (and {config.registers} registers)" if config.registers else ""
         layers = f"{config.encoder_layers} encoder and {config.decoder_layers} decoder layers"
         return {
-            "anchor queries": f"{config.num_queries:,}",
+            "anchor queries": f"{config.num_queries:,}" + registers,
             "Gaussians": f"{config.num_queries * config.expansion:,} ({config.expansion} for each query)",
             "transformer": f"width {config.width}, {layers}",
         }
@@ -218,15 +227,19 @@ class SparseGen(Network[ModelConfig]):
         embedding = self._query_memo(
             self.anchor_encoder, (self.unit_anchors,), lambda: self.anchor_encoder(self.unit_anchors)
         )[:queries]
+        registers = self.config.registers  # in front of the queries
+        if self.registers is not None:
+            embedding = torch.cat([self.registers, embedding])
         time = self.time_embedding(times[:, -1])  # a noised view's, wherever there is one
-        x = embedding.new_zeros(len(memory), *embedding.shape)
+        tokens = embedding.new_zeros(len(memory), *embedding.shape)
         results: list[Placed] = []
         last = len(self.decoder) - 1
         for i, layer in enumerate(self.decoder):
-            x = x + embedding
+            tokens = tokens + embedding
             if points is not None:
-                x = x + points.at(i, results[-1] if results else None)
-            x = layer(x, memory, time)
+                tokens = tokens + F.pad(points.at(i, results[-1] if results else None), (0, 0, registers, 0))
+            tokens = layer(tokens, memory, time)
+            x = tokens[:, registers:]
             feeds_sampling = points is not None and self.config.anchor_sampling == "gaussians"
             if layers == "all" or i == last or feeds_sampling:
                 head, anchors = self._head(i), self.unit_anchors[:queries]

@@ -33,6 +33,9 @@ SWITCHES = {
     "position_encoding=off": ("position_encoding=off",),
     "anchors=fixed_random": ("anchors=fixed_random",),
     "anchor_sampling=off": ("anchor_sampling=off",),
+    "symmetric=off": ("model.symmetric=false",),
+    "corrections=off": ("model.corrections=0",),
+    "registers=off": ("model.registers=0",),
 }
 # PSNR of the paper's Table 3, on ShapeNet-SRN cars, as far as its figures are known to us.
 PAPER = {FULL: 24.02, "flow=off": 23.07}
