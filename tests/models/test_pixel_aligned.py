@@ -31,9 +31,7 @@ def network(config: PixelAlignedConfig = SMALL, seed: int = 0) -> PixelAligned:
     return config.build().eval()
 
 
-def saying(
-    depth: float = 0.0, offset: Sequence[float] = (0.0, 0.0, 0.0), trust: float = 0.0
-) -> PixelAligned:
+def saying(depth: float = 0.0, offset: Sequence[float] = (0.0, 0.0, 0.0), trust: float = 0.0) -> PixelAligned:
     """A network that says the same of every pixel, whatever the picture: unturned in the camera's frame."""
     model = network()
     said = [depth, *offset, 0.0, 2.0, 0.0, 0.0, 1.0, *[0.0] * 6, trust]

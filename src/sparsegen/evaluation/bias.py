@@ -3,6 +3,7 @@ the angle to them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,17 +57,22 @@ def section(every: Sequence[Scores], titles: dict[str, tuple[str, int]]) -> Sect
     rows = []
     for scores in scored:
         bias = input_view_bias(scores)
-        rows.append([scores.name, *(f"{bias[key][0]:+.{titles[key][1]}f}" for key in keys)])
+        rows.append([scores.name, *(_cell(*bias[key], titles[key][1]) for key in keys)])
     blocks: list[Block] = [
         Text(
             "Δm = m_cond − m_novel: the metric on the input views minus that on the judged views. Views "
-            "differ in difficulty too: what predictors without the input have is not bias."
+            "differ in difficulty too: what predictors without the input have is not bias. ±: standard error "
+            "over objects."
         ),
         Table(["Δ", *(titles[key][0] for key in keys)], rows),
     ]
     if all(scores.angles is not None for scores in scored):
         blocks += _angles(scored, [key for key in ("psnr", "lpips_vgg", "st_lpips") if key in keys], titles)
     return Section("Input-view bias", blocks)
+
+
+def _cell(mean: float, error: float, digits: int) -> str:
+    return f"{mean:+.{digits}f}" + (f" ± {error:.{digits}f}" if math.isfinite(error) else "")
 
 
 def _angles(scored: Sequence[Scores], keys: Sequence[str], titles: dict[str, tuple[str, int]]) -> list[Block]:
