@@ -199,16 +199,17 @@ def _size_and_time(reports: Sequence[StoredReport]) -> list[str]:
 def difference_section(runs: Runs) -> Section:
     """What each model has more or less than the first, and how surely; `runs` are `shared`."""
     found = differences(runs)
-    keys = [one.metric for one in next(iter(found.values()))]
-    rows = [[name, *map(_difference_cell, some)] for name, some in found.items()]
+    rows = [
+        [COLUMNS[some[0].metric].title, *map(_difference_cell, some)]
+        for some in zip(*found.values(), strict=True)
+    ]
     words = (
         f"In brackets: {comparison.CONFIDENCE:.0%} intervals, percentiles over {comparison.RESAMPLES} "
-        "resamplings of the objects, pair by pair. They tell of other objects; ± tells of other runs.",
+        "resamplings of the objects, pair by pair. They tell of other objects, not of other training runs.",
         f"*: zero lies outside of the interval, over at least {comparison.FEWEST} objects",
     )
     first = next(iter(runs))
-    table = Table(["", *(COLUMNS[key].title for key in keys)], rows)
-    return Section(f"Differences from {first}", [table, Bullets(words)])
+    return Section(f"Differences from {first}", [Table(["", *found], rows), Bullets(words)])
 
 
 def _difference_cell(one: Difference) -> str:
