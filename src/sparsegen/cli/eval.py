@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--lpips-weights", type=Path, metavar="FILE", help="VGG16 weights (default: torch hub's cache)")
     add("--lpips-alex-weights", type=Path, metavar="FILE", help="AlexNet weights (default: likewise)")
     add("--fid-weights", type=Path, metavar="FILE", help="Inception weights (default: torch hub's cache)")
-    add("--noise-study", action="store_true", help="also ask what the noise does, over 1, 2, 4, 8 and 16 steps")
+    add("--noise-study", action="store_true", help="also ask what the noise does, over 1 to 16 steps")
     add("--depth", type=Path, metavar="FILE", help="true depths, written by `sparsegen data depth`")
     add("--queries", type=int, nargs="+", metavar="N", help="also with only so many of the model's queries")
     add("-o", "--output", type=Path, default=Path("report"), help="folder (default: report)")

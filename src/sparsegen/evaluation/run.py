@@ -18,6 +18,7 @@ from sparsegen.data.protocols import Protocol, for_views, named, own
 from sparsegen.errors import InputError
 from sparsegen.evaluation import ablation, comparison, cost, fid, noise, report, scaling, sheet, utilization
 from sparsegen.evaluation.contestants import Contestant, Settings, baselines, fingerprint, models
+from sparsegen.evaluation.document import Section
 from sparsegen.evaluation.inception import Inception, load_inception
 from sparsegen.evaluation.lpips import lpips_alex, lpips_vgg, st_lpips
 from sparsegen.evaluation.predictors import Generated
@@ -157,14 +158,16 @@ def _report(work: _Work, scores: list[Scores]) -> report.Report:
     settings, viewsets, model = work.settings, work.viewsets, work.model
     protocol, scored = scores[0].protocol, scores[0].scored
     of_models = scores[: len(work.models)]
-    in_all = [i for i in scored if not any(one.objects[i] in one.problems for one in of_models)]
-    costs = cost.measure(work.models, viewsets, protocol, in_all, settings.seed)
-    extras = [cost.section(costs)]
-    measured: dict[str, Any] = {"cost": {name: asdict(found) for name, found in costs.items()}}
+    extras: list[Section] = []
+    measured: dict[str, Any] = {}
     if len(of_models) > 1:
         runs = ablation.shared({s.name: [comparison.as_stored(s, settings.output)] for s in of_models})
         extras.append(ablation.difference_section(runs))
         measured["minus_first"] = ablation.minus_first(runs)
+    in_all = [i for i in scored if not any(s.objects[i] in s.problems for s in of_models)]
+    costs = cost.measure(work.models, viewsets, protocol, in_all, settings.seed)
+    extras.append(cost.section(costs))
+    measured["cost"] = {name: asdict(found) for name, found in costs.items()}
     if settings.noise_study:
         studied = sheet.spread(scored, noise.OBJECTS)
         rows, pictures = noise.study(model, viewsets, protocol, studied, settings.seed)
