@@ -16,6 +16,7 @@ from sparsegen.cli.main import main
 from sparsegen.data.protocols import Protocol
 from sparsegen.errors import InputError
 from sparsegen.evaluation import ablation, comparison, report
+from sparsegen.evaluation.contestants import name_and_path
 from sparsegen.evaluation.cost import Cost
 from sparsegen.evaluation.document import to_markdown
 from sparsegen.evaluation.scores import Scores
@@ -26,7 +27,7 @@ def _write(folder: Path, psnr: Tensor, queries: int = 64, skip: int = 0) -> Path
     names = tuple(f"o{n}" for n in range(len(psnr)))[skip:]
     scores = Scores("m", Protocol("test", (0,)), names, (1,), {}, {"psnr": psnr[skip:]}, {})
     cost = Cost(queries, 4 * queries, 1.5 * queries, 2.0, 1.0, queries / 1000, "cpu")
-    measured = {"cost": asdict(cost)}
+    measured = {"cost": {"m": asdict(cost)}}
     report.write(report.Report([scores], {"data": "cars"}, measured=measured), folder)
     return folder
 
@@ -101,14 +102,12 @@ def test_checkpoints_of_several_sizes_make_a_curve(tmp_path: Path, psnr: Tensor)
     assert not ablation.query_curves({"large": runs["large"], "again": runs["large"]})
 
 
-def test_names_of_models_and_folders(tmp_path: Path) -> None:
-    assert ablation.name_and_path("no rays=runs/b/weights") == ("no rays", Path("runs/b/weights"))
-    assert ablation.name_and_path("runs/b/weights") == ("b", Path("runs/b/weights"))
-    assert ablation.name_and_path("runs/b") == ("b", Path("runs/b"))
+def test_names_of_models(tmp_path: Path) -> None:
+    assert name_and_path("no rays=runs/b/weights") == ("no rays", Path("runs/b/weights"))
+    assert name_and_path("runs/b/weights") == ("b", Path("runs/b/weights"))
+    assert name_and_path("runs/b") == ("b", Path("runs/b"))
     (tmp_path / "lr=3").mkdir()
-    assert ablation.name_and_path(str(tmp_path / "lr=3")) == ("lr=3", tmp_path / "lr=3")
-    folders = ablation.report_folders(["a", "a/b", "a", "a_b", "a"], tmp_path)
-    assert [folder.name for folder in folders] == ["a", "a_b", "a-2", "a_b-2", "a-3"]
+    assert name_and_path(str(tmp_path / "lr=3")) == ("lr=3", tmp_path / "lr=3")
 
 
 @pytest.mark.parametrize(
@@ -117,8 +116,6 @@ def test_names_of_models_and_folders(tmp_path: Path) -> None:
         (["compare", "a"], "expected two reports or more, got only a"),
         (["compare", "a", "b", "=c"], "'=c': expected NAME=FOLDER or FOLDER"),
         (["compare", "a", "b", "nowhere"], "nowhere: no such report"),
-        (["--data=x.pack", "--models", "a"], "expected two models or more, and no --model"),
-        (["--data=x.pack", "--models", "a", "no=nowhere"], "nowhere: no such model"),
     ],
 )
 def test_mistakes_are_one_line_each(

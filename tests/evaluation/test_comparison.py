@@ -27,7 +27,7 @@ def _write(folder: Path, psnr: Tensor, problems: dict[str, str] | None = None, f
     strips = {name: f"strips/{name}.png" for name in names}
     for n, file in enumerate(strips.values()):
         save_image(folder / file, torch.full((3, 4, 8), n / len(names)))
-    report.write(report.Report([scores], {"data": "cars"}, strips=strips), folder)
+    report.write(report.Report([scores], {"data": "cars"}, strips={scores.name: strips}), folder)
     return folder
 
 

@@ -36,7 +36,8 @@ def test_cost_of_an_object(
     predictor = cast(
         Generated, SimpleNamespace(generate=generate, pipeline=SimpleNamespace(device=torch.device("cpu")))
     )
-    found = cost.measure(predictor, viewsets, protocol, [3, 1], seed=0)
+    costs = cost.measure({"model": predictor}, viewsets, protocol, [3, 1], seed=0)
+    found = costs["model"]
     assert found.primitives == 200
     floats = [getattr(gaussians, key).numel() for key in ("means", "quats", "scales", "opacities", "colors")]
     assert found.float32_kb == pytest.approx(4 * sum(floats) / 1024)
@@ -50,6 +51,6 @@ def test_cost_of_an_object(
     assert 0 < found.spz_kb < found.float32_kb
     assert found.seconds >= 0.02
     assert len(calls) == 2 + cost.WARMUP + cost.REPEATS
-    table = cost.section("model", found).blocks[0]
+    table = cost.section(costs).blocks[0]
     assert isinstance(table, Table)
     assert table.rows[0][:3] == ["model", "200", f"{found.float32_kb:.1f}"]

@@ -167,7 +167,7 @@ def test_two_input_views_and_the_noise_study(folder: Path, tmp_path: Path) -> No
     stored = json.loads((tmp_path / "metrics.json").read_text())
     assert [row["steps"] for row in stored["noise_study"]] == [1, 2, 4, 8, 16]
     assert all(row["best_psnr"] >= row["psnr"] - 1e-4 for row in stored["noise_study"])
-    assert stored["cost"]["primitives"] == 8 * 4
+    assert stored["cost"]["model"]["primitives"] == 8 * 4
     page = (tmp_path / "report.html").read_text()
     for title in ("Input-view bias", "Utilization", "Size and time", "Does the noise do anything?"):
         assert f"<h2>{title}</h2>" in page
@@ -210,15 +210,27 @@ def test_scaling_with_queries(folder: Path, tmp_path: Path) -> None:
     assert any("anchor queries" in (tmp_path / file).read_text() for file in figures)
 
 
-def test_several_models_make_a_table(folder: Path, tmp_path: Path) -> None:
-    models = [f"ours={folder / 'model'}", f"ours={folder / 'model'}", f"{folder / 'blind'}"]
-    assert main(["eval", f"--data={folder / 'test.pack'}", "--models", *models, f"-o={tmp_path}"]) == 0
-    ours, blind = json.loads((tmp_path / "comparison.json").read_text())["models"]
-    assert ours["metrics"]["psnr"]["spread_of_runs"] == 0
-    first, second, other = (_numbers(tmp_path / name)[0] for name in ("ours", "ours-2", "blind"))
-    assert first == second
+def test_models_beside_are_told_as_much_of_as_the_first(folder: Path, tmp_path: Path) -> None:
+    base = ["eval", f"--data={folder / 'test.pack'}"]
+    beside = [f"twin={folder / 'model'}", str(folder / "blind")]
+    assert main([*base, f"--model={folder / 'model'}", "--beside", *beside, f"-o={tmp_path / 'all'}"]) == 0
+    assert main([*base, f"--model={folder / 'blind'}", f"-o={tmp_path / 'alone'}"]) == 0
+    first, twin, other = _numbers(tmp_path / "all")
+    assert twin == first
+    assert other == _numbers(tmp_path / "alone")[0]
+    stored = json.loads((tmp_path / "all" / "metrics.json").read_text())
+    assert stored["minus_first"]["twin"]["psnr"] == {"mean": 0, "low": 0, "high": 0}
     gain = other["psnr"]["mean"] - first["psnr"]["mean"]
-    assert blind["minus_first"]["psnr"]["mean"] == pytest.approx(gain, abs=1e-4)
+    assert stored["minus_first"]["blind"]["psnr"]["mean"] == pytest.approx(gain, abs=1e-4)
+    assert [stored["cost"][name]["primitives"] for name in ("model", "twin", "blind")] == [8 * 4] * 3
+    # A strip of each object from each model, and those of twins are alike.
+    rows = [
+        [(tmp_path / "all" / file).read_bytes() for file in some.values()]
+        for some in stored["strips"].values()
+    ]
+    assert rows[0] == rows[1] != rows[2]
+    assert (tmp_path / "all" / "report.html").read_text().count("data:image/png;base64,") >= 3 * OBJECTS
+    assert "Differences from model" in (tmp_path / "all" / "report.md").read_text()
 
 
 def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
@@ -262,6 +274,8 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
         (["--input-views", "25"], "needs view 25 and a view to judge, found 25 views"),
         (["--input-views", "2", "--protocol=gso"], "--input-views: not with --protocol"),
         (["--depth=test.depth"], "test.depth"),
+        (["--beside", "{folder}/model"], "two models are called model: tell them apart with --beside NAME="),
+        (["--beside", "other=nowhere"], "nowhere"),
         (["--steps=0"], "--steps must be at least 1, got 0"),
         (["--lpips-weights=vgg.pth"], "weights missing, put vgg16-397923af.pth at vgg.pth"),
         (["--fid-weights=fid.pth"], "weights missing, put pt_inception-2015-12-05-6726825d.pth at fid.pth"),

@@ -14,7 +14,7 @@ from sparsegen import metrics
 from sparsegen.data.packed import Viewsets
 from sparsegen.data.protocols import Protocol
 from sparsegen.errors import InputError
-from sparsegen.evaluation.bias import input_view_bias
+from sparsegen.evaluation.bias import by_angle, input_view_bias
 from sparsegen.evaluation.predictors import Prediction
 from sparsegen.evaluation.progress import Progress
 from sparsegen.evaluation.scores import Scores, evaluate
@@ -219,6 +219,10 @@ def test_the_input_views_are_scored_apart(viewsets: Viewsets, protocol: Protocol
     torch.testing.assert_close(scores.per_object["psnr"], torch.full((6,), 20.0), atol=1e-3, rtol=0)
     assert input_view_bias(scores)["psnr"] == (pytest.approx(20, abs=1e-3), pytest.approx(0, abs=1e-3))
     assert input_view_bias(scores)["alpha_iou"][0] == 0
+    seen, *judged = by_angle(scores, "psnr")
+    assert (seen.high, seen.count, seen.mean) == (0, 6, pytest.approx(40, abs=1e-3))
+    assert sum(bin.count for bin in judged) == 6 * 4
+    assert all(bin.mean == pytest.approx(20, abs=1e-3) for bin in judged)
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_was(

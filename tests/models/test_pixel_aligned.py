@@ -31,10 +31,10 @@ def network(config: PixelAlignedConfig = SMALL, seed: int = 0) -> PixelAligned:
     return config.build().eval()
 
 
-def saying(depth: float = 0.0, offset: Sequence[float] = (0.0, 0.0, 0.0)) -> PixelAligned:
+def saying(depth: float = 0.0, offset: Sequence[float] = (0.0, 0.0, 0.0), trust: float = 0.0) -> PixelAligned:
     """A network that says the same of every pixel, whatever the picture: unturned in the camera's frame."""
     model = network()
-    said = [depth, *offset, 0.0, 2.0, 0.0, 0.0, 1.0, *[0.0] * 6]
+    said = [depth, *offset, 0.0, 2.0, 0.0, 0.0, 1.0, *[0.0] * 6, trust]
     weight = torch.zeros_like(model.head.weight)
     model.head.load_state_dict({"weight": weight, "bias": torch.tensor(said)})
     return model
@@ -82,6 +82,15 @@ def test_offsets_and_rotations_are_those_of_the_cameras_frame():
         quats = run(saying(), views).quats[i]
         right = rotation_matrices(quats)[:, :, 0]  # the Gaussian's x axis in the world
         torch.testing.assert_close(right, axes[i, 0].expand(256, 3), rtol=0, atol=1e-5)
+
+
+def test_colors_lie_between_gray_and_the_pictures_by_trust():
+    views = some_views(1, 1)
+    squares = views.images[0, 0].numpy().reshape(3, 16, 2, 16, 2).mean(axis=(2, 4))
+    seen = torch.from_numpy(squares.reshape(3, 256).T)
+    for trust, share in ((-40.0, 0.0), (0.0, 0.5), (40.0, 1.0)):
+        expected = (1 - share) * 0.5 + share * seen
+        torch.testing.assert_close(run(saying(trust=trust), views).colors[0], expected)
 
 
 def test_several_views_give_the_union_of_what_each_gives():

@@ -5,10 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sparsegen.evaluation.contestants import Settings
 
 SUMMARY = "score a model on held-out objects, beside baselines; compare two reports"
 
@@ -18,15 +14,13 @@ examples:
   sparsegen eval --model runs/cars/weights --data cars_test.pack --gallery cars_gallery.pack -o report
   sparsegen eval --model weights --blind weights_blind --data cars_test.pack --inputs 2
   sparsegen eval --data cars_test.pack --queries 16 32 64 128
-  sparsegen eval --data cars_test.pack --models full=runs/a/weights full=runs/b/weights small=runs/c/weights
   torchrun --nproc-per-node=8 -m sparsegen eval --data cars_test.pack
-  sparsegen eval --data cars_test.pack --beside runs/pixel/weights
+  sparsegen eval --data cars_test.pack --beside runs/pixel/weights small=runs/run-2/weights
   sparsegen eval compare report_before report_after
   sparsegen eval compare full=report_a full=report_b small=report_c
 
 Writes report.html, report.md, metrics.json, per_object.csv, objects.png and a strip of pictures for every
-object; with --models a report for each in a folder of its own, and one table. The same command goes on where
-an interrupted one was.
+object. The same command goes on where an interrupted one was.
 """
 
 
@@ -36,21 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", type=Path, help="test set: a packed file or a folder of posed pictures")
     add("--model", type=Path, help="model folder or the reference's model.pth (default: shipped weights)")
-    add(
-        "--models",
-        nargs="+",
-        metavar="[NAME=]MODEL",
-        help="several models in one table, beside the first; those of one name are runs of it",
-    )
     add("--gallery", type=Path, help="training objects seen by the test cameras, for the two baselines")
     add("--blind", type=Path, metavar="MODEL", help="a model trained with shuffled inputs, tested likewise")
     add(
         "--beside",
-        type=Path,
         nargs="+",
         default=(),
-        metavar="MODEL",
-        help="other models, each a line of the same tables, such as a pixel-aligned one",
+        metavar="[NAME=]MODEL",
+        help="other models, each a line of the same tables, and how they differ from the model",
     )
     add("--shuffled-inputs", action="store_true", help="give --model other objects' pictures")
     add("--inputs", type=int, default=1, help="number of input views (default: 1)")
@@ -71,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--lpips-weights", type=Path, metavar="FILE", help="VGG16 weights (default: torch hub's cache)")
     add("--lpips-alex-weights", type=Path, metavar="FILE", help="AlexNet weights (default: likewise)")
     add("--fid-weights", type=Path, metavar="FILE", help="Inception weights (default: torch hub's cache)")
-    add("--noise-study", action="store_true", help="also ask what the noise does, over 1, 2, 4 and 8 steps")
+    add("--noise-study", action="store_true", help="also ask what the noise does, over 1 to 16 steps")
     add("--depth", type=Path, metavar="FILE", help="true depths, written by `sparsegen data depth`")
     add("--queries", type=int, nargs="+", metavar="N", help="also with only so many of the model's queries")
     add("-o", "--output", type=Path, default=Path("report"), help="folder (default: report)")
@@ -107,9 +94,6 @@ def _evaluate(args: argparse.Namespace) -> None:
     settings = Settings(
         **{**given, "queries": tuple(args.queries or ()), "input_views": tuple(args.input_views or ())}
     )
-    if args.models:
-        _evaluate_each(args.models, settings)
-        return
     result = run_evaluation(settings)
     if result is None:  # the first process tells
         return
@@ -117,36 +101,14 @@ def _evaluate(args: argparse.Namespace) -> None:
     print(f"wrote {settings.output}")
 
 
-def _evaluate_each(models: Sequence[str], settings: Settings) -> None:
-    """A report for each model, and the table of all."""
-    from dataclasses import replace
-
-    from sparsegen.errors import InputError
-    from sparsegen.evaluation import ablation
-    from sparsegen.evaluation.run import run as run_evaluation
-
-    named = [ablation.name_and_path(text) for text in models]
-    if settings.model is not None or len(named) < 2:
-        raise InputError("--models: expected two models or more, and no --model")
-    if missing := [path for _, path in named if not path.exists()]:
-        raise InputError(f"{missing[0]}: no such model; give a folder with config.json, or a model.pth")
-    names = [name for name, _ in named]
-    folders = ablation.report_folders(names, settings.output)
-    results = [
-        run_evaluation(replace(settings, model=path, output=folder))
-        for (_, path), folder in zip(named, folders, strict=True)
-    ]
-    if results[0] is not None:  # else the first process tells
-        _write_table(names, folders, settings.output / "comparison.html")
-
-
 def _compare(args: argparse.Namespace) -> None:
     from sparsegen.errors import InputError
-    from sparsegen.evaluation import ablation, comparison
+    from sparsegen.evaluation import comparison
+    from sparsegen.evaluation.contestants import name_and_path
     from sparsegen.evaluation.document import to_html, to_markdown
     from sparsegen.formats.files import write_bytes
 
-    named = [ablation.name_and_path(text) for text in args.reports]
+    named = [name_and_path(text) for text in args.reports]
     folders = [folder for _, folder in named]
     if len(folders) < 2:
         raise InputError(f"compare: expected two reports or more, got only {args.reports[0]}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,27 +24,6 @@ from sparsegen.evaluation.scaling import Point
 from sparsegen.formats.files import write_bytes
 
 Runs = Mapping[str, Sequence[StoredReport]]
-
-
-def name_and_path(text: str) -> tuple[str, Path]:
-    """What is called how in "NAME=PATH" or "PATH", which is called by its folder."""
-    name, equals, path = text.partition("=")
-    if equals and not Path(text).exists():
-        if not name or not path:
-            raise InputError(f"{text!r}: expected NAME=FOLDER or FOLDER, with neither of them empty")
-        return name, Path(path)
-    folder = Path(text).absolute()
-    return (folder.parent if folder.name == "weights" else folder).name, Path(text)
-
-
-def report_folders(names: Sequence[str], output: Path) -> list[Path]:
-    """A folder in `output` for the report of each run: NAME, or NAME-2 and so on for later runs of a name."""
-    found: list[Path] = []
-    for name in names:
-        safe = re.sub(r"[^\w.-]+", "_", name)
-        same = (f"{safe}-{n}" for n in range(2, len(names) + 2))
-        found.append(next(output / s for s in (safe, *same) if output / s not in found))
-    return found
 
 
 def group(names: Sequence[str], reports: Sequence[StoredReport]) -> Runs:
@@ -119,7 +97,7 @@ def document(runs: Runs) -> Document:
         blocks.append(Text(f"Not compared, for a problem in a report or for not being in all: {left_out}."))
     sections = [Section("", blocks)]
     if len(told) > 1:
-        sections.append(_difference_section(told))
+        sections.append(difference_section(told))
     if curves := query_curves(told):
         sections.append(scaling.section(curves, TITLES))
     return Document("Models compared", sections)
@@ -128,7 +106,7 @@ def document(runs: Runs) -> Document:
 def as_dict(runs: Runs) -> dict[str, Any]:
     """The comparison as plain data."""
     told = shared(runs)
-    found = differences(told)
+    found = minus_first(told)
     models = []
     for name, some in told.items():
         mean = mean_of(some)
@@ -145,13 +123,20 @@ def as_dict(runs: Runs) -> dict[str, Any]:
                 "name": name,
                 "reports": [report.folder.name for report in some],
                 "metrics": metrics,
-                "minus_first": {
-                    one.metric: {"mean": one.mean, "low": _number(one.low), "high": _number(one.high)}
-                    for one in found.get(name, [])
-                },
+                "minus_first": found.get(name, {}),
             }
         )
     return {"confidence": comparison.CONFIDENCE, "models": models}
+
+
+def minus_first(runs: Runs) -> dict[str, dict[str, dict[str, float | None]]]:
+    """`differences` as plain data, by model and metric."""
+    return {
+        name: {
+            one.metric: {"mean": one.mean, "low": _number(one.low), "high": _number(one.high)} for one in some
+        }
+        for name, some in differences(runs).items()
+    }
 
 
 def query_curves(runs: Runs) -> dict[str, list[Point]]:
@@ -211,18 +196,20 @@ def _size_and_time(reports: Sequence[StoredReport]) -> list[str]:
     return [f"{first.queries}", f"{first.primitives}", f"{first.float32_kb:.1f}", f"{1000 * seconds:.0f}"]
 
 
-def _difference_section(runs: Runs) -> Section:
+def difference_section(runs: Runs) -> Section:
+    """What each model has more or less than the first, and how surely; `runs` are `shared`."""
     found = differences(runs)
-    keys = [one.metric for one in next(iter(found.values()))]
-    rows = [[name, *map(_difference_cell, some)] for name, some in found.items()]
+    rows = [
+        [COLUMNS[some[0].metric].title, *map(_difference_cell, some)]
+        for some in zip(*found.values(), strict=True)
+    ]
     words = (
         f"In brackets: {comparison.CONFIDENCE:.0%} intervals, percentiles over {comparison.RESAMPLES} "
-        "resamplings of the objects, pair by pair. They tell of other objects; ± tells of other runs.",
+        "resamplings of the objects, pair by pair. They tell of other objects, not of other training runs.",
         f"*: zero lies outside of the interval, over at least {comparison.FEWEST} objects",
     )
     first = next(iter(runs))
-    table = Table(["", *(COLUMNS[key].title for key in keys)], rows)
-    return Section(f"Differences from {first}", [table, Bullets(words)])
+    return Section(f"Differences from {first}", [Table(["", *found], rows), Bullets(words)])
 
 
 def _difference_cell(one: Difference) -> str:

@@ -3,6 +3,7 @@ the angle to them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,12 +17,20 @@ BIN_DEGREES = 15
 
 @dataclass(frozen=True)
 class AngleBin:
-    """Mean of a metric over the judged views whose angle to the nearest input view is in [low, high)."""
+    """Mean of a metric over the views whose angle to the nearest input view is in [low, high); over the input
+    views themselves where both are 0."""
 
     low: float
     high: float
     count: int
     mean: float
+
+    @property
+    def middle(self) -> float:
+        return (self.low + self.high) / 2
+
+    def __str__(self) -> str:
+        return f"{self.low:g}° to {self.high:g}°" if self.high else "0°, input views"
 
 
 def input_view_bias(scores: Scores) -> dict[str, tuple[float, float]]:
@@ -34,13 +43,15 @@ def input_view_bias(scores: Scores) -> dict[str, tuple[float, float]]:
 
 
 def by_angle(scores: Scores, key: str, degrees: float = BIN_DEGREES) -> list[AngleBin]:
-    """A metric over the angle to the nearest input view, in bins that hold any view."""
+    """A metric over the angle to the nearest input view: on the input views, and in bins that hold any judged
+    view."""
     if scores.angles is None:
         return []
+    seen = scores.at_inputs[key][scores.scored]
     angles, values = scores.angles[scores.scored].flatten(), scores.per_view[key][scores.scored].flatten()
     angles, values = angles[~values.isnan()], values[~values.isnan()]
     places = (angles / degrees).long()
-    bins = []
+    bins = [AngleBin(0, 0, seen.numel(), seen.nanmean().item())]
     for place in places.unique().tolist():
         inside = values[places == place]
         bins.append(AngleBin(place * degrees, (place + 1) * degrees, len(inside), inside.mean().item()))
@@ -56,17 +67,22 @@ def section(every: Sequence[Scores], titles: dict[str, tuple[str, int]]) -> Sect
     rows = []
     for scores in scored:
         bias = input_view_bias(scores)
-        rows.append([scores.name, *(f"{bias[key][0]:+.{titles[key][1]}f}" for key in keys)])
+        rows.append([scores.name, *(_cell(*bias[key], titles[key][1]) for key in keys)])
     blocks: list[Block] = [
         Text(
             "Δm = m_cond − m_novel: the metric on the input views minus that on the judged views. Views "
-            "differ in difficulty too: what predictors without the input have is not bias."
+            "differ in difficulty too: what predictors without the input have is not bias. ±: standard error "
+            "over objects."
         ),
         Table(["Δ", *(titles[key][0] for key in keys)], rows),
     ]
     if all(scores.angles is not None for scores in scored):
         blocks += _angles(scored, [key for key in ("psnr", "lpips_vgg", "st_lpips") if key in keys], titles)
     return Section("Input-view bias", blocks)
+
+
+def _cell(mean: float, error: float, digits: int) -> str:
+    return f"{mean:+.{digits}f}" + (f" ± {error:.{digits}f}" if math.isfinite(error) else "")
 
 
 def _angles(scored: Sequence[Scores], keys: Sequence[str], titles: dict[str, tuple[str, int]]) -> list[Block]:
@@ -76,20 +92,21 @@ def _angles(scored: Sequence[Scores], keys: Sequence[str], titles: dict[str, tup
         found = [by_angle(scores, key) for scores in scored]
         header = ["angle to the nearest input view", "views", *(scores.name for scores in scored)]
         rows = [
-            [f"{bin.low:g}° to {bin.high:g}°", str(bin.count), *(f"{b[n].mean:.{digits}f}" for b in found)]
+            [str(bin), str(bin.count), *(f"{b[n].mean:.{digits}f}" for b in found)]
             for n, bin in enumerate(found[0])
             if all(n < len(b) and b[n].low == bin.low for b in found)
         ]
-        middle = BIN_DEGREES / 2
         chart = line_chart(
             [
-                Series(scores.name, [b.low + middle for b in bins], [b.mean for b in bins])
+                Series(scores.name, [b.middle for b in bins], [b.mean for b in bins])
                 for scores, bins in zip(scored, found, strict=True)
             ],
             "angle to the nearest input view, degrees",
             title,
-            [(bin.low + middle, bin.count) for bin in found[0]],
+            [(bin.middle, bin.count) for bin in found[0]],
         )
         blocks += [Text(f"{title} over the angle to the nearest input view:"), Table(header, rows)]
-        blocks.append(Plot(chart, f"{title} in bins of {BIN_DEGREES}°; grey: number of views in a bin."))
+        blocks.append(
+            Plot(chart, f"{title} on the input views and in bins of {BIN_DEGREES}°; grey: number of views.")
+        )
     return blocks

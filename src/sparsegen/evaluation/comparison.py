@@ -18,6 +18,7 @@ from sparsegen.evaluation.cost import Cost
 from sparsegen.evaluation.document import Block, Bullets, Document, Picture, Section, Table, Text
 from sparsegen.evaluation.report import COLUMNS
 from sparsegen.evaluation.scaling import Point
+from sparsegen.evaluation.scores import Scores
 from sparsegen.formats.files import check_readable
 
 RESAMPLES = 10_000
@@ -70,7 +71,7 @@ def load(folder: Path) -> StoredReport:
     try:
         predictor = stored["predictors"][0]
         name, problems = predictor["name"], dict(predictor["problems"])
-        strips = {key: folder / file for key, file in stored.get("strips", {}).items()}
+        strips = {key: folder / file for key, file in stored["strips"].get(name, {}).items()}
         with path.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["predictor"] == name]
         values = {
@@ -78,13 +79,22 @@ def load(folder: Path) -> StoredReport:
             for key in COLUMNS
             if any(row.get(key) for row in rows)
         }
-        cost = Cost(**stored["cost"]) if "cost" in stored else None
+        cost = Cost(**stored["cost"][name]) if "cost" in stored else None
         points = [Point(Cost(**point["cost"]), dict(point["metrics"])) for point in stored.get("scaling", ())]
         return StoredReport(folder, name, dict(stored["facts"]), values, problems, strips, cost, points)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{folder}: not a whole report of this version ({type(error).__name__}: {error}); evaluate again"
         ) from None
+
+
+def as_stored(scores: Scores, folder: Path) -> StoredReport:
+    """A predictor's numbers, as `load` will find them in the report in `folder`."""
+    values = {
+        key: {scores.objects[i]: per_object[i].item() for i in scores.scored}
+        for key, per_object in scores.per_object.items()
+    }
+    return StoredReport(folder, scores.name, {}, values, scores.problems)
 
 
 def compare(a: StoredReport, b: StoredReport) -> list[Difference]:

@@ -12,6 +12,7 @@ import torch
 
 from sparsegen.data.loading import load_viewsets
 from sparsegen.data.protocols import Protocol
+from sparsegen.errors import InputError
 from sparsegen.evaluation.baselines import MeanPicture, NearestObject
 from sparsegen.evaluation.predictors import Generated, Predictor
 from sparsegen.generation import Pipeline
@@ -22,10 +23,10 @@ class Settings:
     """What is evaluated on what. Paths of data are packed files or folders in the SRN layout.
 
     `model` None takes the weights in the package. `gallery` is a set of training objects seen by the test
-    set's cameras, for the baselines; `blind` a model trained with shuffled inputs; `beside` other models,
-    asked the same. `queries` are numbers of anchor queries that the model is scored with too; `depth` is
-    the file of the test set's true depths; `protocol` the name of one, where the number of views does not
-    tell, and `input_views` a list instead of one. `devices` is how many processes share the objects.
+    set's cameras, for the baselines; `blind` a model trained with shuffled inputs; `beside` other models as
+    "[NAME=]MODEL", asked the same. `queries` are numbers of anchor queries that the model is scored with too;
+    `depth` is the file of the test set's true depths; `protocol` the name of one, where the number of views
+    does not tell, and `input_views` a list instead of one. `devices` is how many processes share the objects.
     """
 
     data: Path
@@ -33,7 +34,7 @@ class Settings:
     model: Path | None = None
     gallery: Path | None = None
     blind: Path | None = None
-    beside: Sequence[Path] = ()
+    beside: Sequence[str] = ()
     shuffled_inputs: bool = False
     inputs: int = 1
     objects: int | None = None
@@ -62,21 +63,36 @@ class Contestant:
 
 
 def model_name(settings: Settings) -> str:
-    name = "shipped weights" if settings.model is None else _name(settings.model)
+    name = "shipped weights" if settings.model is None else name_and_path(str(settings.model))[0]
     return f"{name}, shuffled inputs" if settings.shuffled_inputs else name
 
 
-def _name(model: Path) -> str:
-    """A model's folder or file; the run's, for the folder that a run writes its weights to."""
-    return model.resolve().parent.name if model.name == "weights" else model.name
+def name_and_path(text: str) -> tuple[str, Path]:
+    """What is called how in "NAME=PATH", or in "PATH", which is called by its folder or file; by the run's,
+    for the folder that a run writes its weights to."""
+    name, equals, path = text.partition("=")
+    if equals and not Path(text).exists():
+        if not name or not path:
+            raise InputError(f"{text!r}: expected NAME=FOLDER or FOLDER, with neither of them empty")
+        return name, Path(path)
+    folder = Path(text).absolute()
+    return (folder.parent if folder.name == "weights" else folder).name, Path(text)
 
 
-def comparators(settings: Settings, protocol: Protocol) -> list[Contestant]:
-    """What the model is compared with."""
-    found = [
-        Contestant(_name(path), Generated(Pipeline.from_pretrained(path, settings.device), settings.steps))
-        for path in settings.beside
-    ]
+def models(settings: Settings) -> dict[str, Generated]:
+    """The model, then those beside it, by their names."""
+    named = [(model_name(settings), settings.model), *map(name_and_path, settings.beside)]
+    found: dict[str, Generated] = {}
+    for name, path in named:
+        if name in found:
+            raise InputError(f"two models are called {name}: tell them apart with --beside NAME=MODEL")
+        found[name] = Generated(Pipeline.from_pretrained(path, settings.device), settings.steps)
+    return found
+
+
+def baselines(settings: Settings, protocol: Protocol) -> list[Contestant]:
+    """What any model must beat."""
+    found = []
     if settings.blind is not None:
         blind = Generated(Pipeline.from_pretrained(settings.blind, settings.device), settings.steps)
         found.append(Contestant("input-blind model, shuffled inputs", blind, shuffled_inputs=True))

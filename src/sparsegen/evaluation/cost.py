@@ -49,20 +49,14 @@ class Cost:
 
 
 def measure(
-    predictor: Generated, viewsets: Viewsets, protocol: Protocol, ids: Sequence[int], seed: int
-) -> Cost:
-    """Cost of the objects `ids`, of which the first is timed and the first few are stored."""
-    return measure_each({"": predictor}, viewsets, protocol, ids, seed)[""]
-
-
-def measure_each(
     predictors: Mapping[str, Generated],
     viewsets: Viewsets,
     protocol: Protocol,
     ids: Sequence[int],
     seed: int,
 ) -> dict[str, Cost]:
-    """The same for several predictors, which are timed in turns."""
+    """Costs of the objects `ids`, of which the first is timed, by all predictors in turns, and the first few
+    are stored."""
     tasks = [make_task(viewsets, protocol, [i], [i], seed) for i in ids[:OBJECTS]]
     candidates = {name: partial(predictor.generate, tasks[0]) for name, predictor in predictors.items()}
     timings = interleaved(candidates, REPEATS, WARMUP)
@@ -81,9 +75,10 @@ def measure_each(
     return found
 
 
-def section(name: str, cost: Cost) -> Section:
-    """The paper's columns of tables 1, 2, 4 and 8 beside quality."""
-    table = Table(["", *header(cost.device)], [[name, *cells(cost)]])
+def section(costs: Mapping[str, Cost]) -> Section:
+    """The paper's columns of tables 1, 2, 4 and 8 beside quality, a line for each model."""
+    device = next(iter(costs.values())).device
+    table = Table(["", *header(device)], [[name, *cells(cost)] for name, cost in costs.items()])
     return Section("Size and time", [table, Bullets(NOTES)])
 
 

@@ -73,7 +73,8 @@ class Report:
     """Predictors' scores on one test set. `facts` are printed above the table, `notes` below it.
 
     `extras` are sections of their own, `pictures` those for the page, and `strips` the files of objects'
-    pictures within the report's folder; `measured` is more plain data for `metrics.json`.
+    pictures within the report's folder, by predictor and object; `measured` is more plain data for
+    `metrics.json`.
     """
 
     scores: Sequence[Scores]
@@ -82,7 +83,7 @@ class Report:
     extras: Sequence[Section] = ()
     pictures: Sequence[Block] = ()
     utilization_pictures: Sequence[Block] = ()
-    strips: dict[str, str] = field(default_factory=dict)
+    strips: dict[str, dict[str, str]] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -152,16 +153,19 @@ def _utilization(report: Report) -> Section | None:
         Table(header, _rows(with_gaussians, keys)),
         Bullets([f"{COLUMNS[key].title}: {COLUMNS[key].definition}" for key in keys]),
     ]
-    counts = with_gaussians[0].opacities
-    assert counts is not None
-    shares = counts[with_gaussians[0].scored].sum(dim=0)
+    plots = [_opacities(scores) for scores in with_gaussians]
+    return Section("Utilization", [*blocks, *plots, *report.utilization_pictures])
+
+
+def _opacities(scores: Scores) -> Plot:
+    assert scores.opacities is not None
+    shares = scores.opacities[scores.scored].sum(dim=0)
     shares = (shares / shares.sum()).tolist()
     edges = [n / len(shares) for n in range(len(shares) + 1)]
-    plot = Plot(
+    return Plot(
         histogram(edges, shares, "opacity", "share of Gaussians"),
-        f"Opacities of the Gaussians of {with_gaussians[0].name}, all scored objects.",
+        f"Opacities of the Gaussians of {scores.name}, all scored objects.",
     )
-    return Section("Utilization", [*blocks, plot, *report.utilization_pictures])
 
 
 def as_dict(report: Report) -> dict[str, Any]:

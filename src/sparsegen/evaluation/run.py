@@ -16,23 +16,19 @@ from sparsegen.data.loading import load_viewsets
 from sparsegen.data.packed import Viewsets
 from sparsegen.data.protocols import Protocol, for_views, named, own
 from sparsegen.errors import InputError
-from sparsegen.evaluation import cost, fid, noise, report, scaling, sheet, utilization
-from sparsegen.evaluation.contestants import Contestant, Settings, comparators, fingerprint, model_name
-from sparsegen.evaluation.document import Picture, Text
+from sparsegen.evaluation import ablation, comparison, cost, fid, noise, report, scaling, sheet, utilization
+from sparsegen.evaluation.contestants import Contestant, Settings, baselines, fingerprint, models
+from sparsegen.evaluation.document import Section
 from sparsegen.evaluation.inception import Inception, load_inception
 from sparsegen.evaluation.lpips import lpips_alex, lpips_vgg, st_lpips
-from sparsegen.evaluation.predictors import Generated, Prediction
+from sparsegen.evaluation.predictors import Generated
 from sparsegen.evaluation.processes import shared
 from sparsegen.evaluation.progress import Progress, Share, progress_files
 from sparsegen.evaluation.scores import PictureMetric, Scores, evaluate
 from sparsegen.evaluation.tasks import make_task
-from sparsegen.formats.files import make_folder, write_bytes
-from sparsegen.formats.images import encode_png
-from sparsegen.generation import Pipeline
-from sparsegen.views import Views
+from sparsegen.formats.files import make_folder
 
-# Within the report's folder: a picture of every object, and what is scored while not all is.
-STRIPS = "strips"
+# Within the report's folder: what is scored while not all is.
 UNFINISHED = "unfinished.jsonl"
 
 
@@ -51,7 +47,7 @@ def run(settings: Settings) -> report.Report | None:
         if settings.queries:
             result = _with_scaling(result, work)
     report.write(result, settings.output)
-    work.strips.remove_others(result.strips)
+    sheet.remove_others(settings.output, result.strips)
     for path in progress_files(settings.output / UNFINISHED):
         path.unlink()
     return result
@@ -66,8 +62,9 @@ def _help(settings: Settings, share: Share) -> None:
 
 @dataclass(frozen=True)
 class _Work:
-    """What an evaluation works with. Of `contestants` the first is the model; `fewer` is the same with fewer
-    queries, by their number; `depths` are the test set's true ones."""
+    """What an evaluation works with. `contestants` are the model, those beside it and baselines; `models` the
+    first of them, by name. `fewer` is the model with fewer queries, by their number; `depths` are the test
+    set's true ones."""
 
     settings: Settings
     share: Share
@@ -75,15 +72,18 @@ class _Work:
     protocol: Protocol
     contestants: Sequence[Contestant]
     fewer: dict[int, Contestant]
-    model: Generated
+    models: dict[str, Generated]
     picture_metrics: dict[str, PictureMetric]
     inception: Inception | None
     notes: Sequence[str]
     depths: Float[np.ndarray, "n v h w"] | None
 
     @property
-    def strips(self) -> _Strips:
-        return _Strips(self.settings.output, self.key(self.contestants[0]), self.protocol)
+    def model(self) -> Generated:
+        return next(iter(self.models.values()))
+
+    def strips(self, contestant: Contestant) -> sheet.Strips:
+        return sheet.Strips(self.settings.output, self.key(contestant), self.protocol)
 
     def key(self, contestant: Contestant) -> str:
         """Tells apart everything but the objects that a contestant's scores depend on."""
@@ -105,7 +105,7 @@ class _Work:
             picture_metrics=self.picture_metrics,
             progress=self.share.rank == 0,
             resume=Progress(path, self.key(contestant), self.share.rank),
-            on_object=self.strips.keep if contestant is self.contestants[0] else None,
+            on_object=self.strips(contestant).keep if contestant.name in self.models else None,
             depths=self.depths,
             share=self.share,
         )
@@ -119,10 +119,12 @@ def _prepare(settings: Settings, share: Share) -> _Work:
     viewsets = first_objects(viewsets, protocol.objects if settings.objects is None else settings.objects)
     depths = None if settings.depth is None else load_depths(settings.depth, viewsets)
     picture_metrics, inception, notes = _learned_metrics(settings, protocol)
-    model = Generated(Pipeline.from_pretrained(settings.model, settings.device), settings.steps)
-    ours = Contestant(model_name(settings), model, settings.shuffled_inputs)
+    entered = models(settings)
+    ours, *beside = (Contestant(name, model) for name, model in entered.items())
+    ours = replace(ours, shuffled_inputs=settings.shuffled_inputs)
+    model = entered[ours.name]
     fewer = {
-        count: Contestant(f"{ours.name}, {count} queries", smaller, settings.shuffled_inputs)
+        count: replace(ours, name=f"{ours.name}, {count} queries", predictor=smaller)
         for count, smaller in scaling.smaller(model, settings.queries).items()
         if count != model.pipeline.model.num_queries
     }
@@ -131,9 +133,9 @@ def _prepare(settings: Settings, share: Share) -> _Work:
         share=share,
         viewsets=viewsets,
         protocol=protocol,
-        contestants=(ours, *comparators(settings, protocol)),
+        contestants=(ours, *beside, *baselines(settings, protocol)),
         fewer=fewer,
-        model=model,
+        models=entered,
         picture_metrics=picture_metrics,
         inception=inception,
         notes=notes,
@@ -151,40 +153,21 @@ def _protocol(settings: Settings, view_count: int) -> Protocol:
     return for_views(view_count, settings.inputs)
 
 
-@dataclass(frozen=True)
-class _Strips:
-    """Pictures of each object in the report's folder, under names that no other run's pictures have."""
-
-    folder: Path
-    key: str
-    protocol: Protocol
-
-    def file(self, name: str) -> str:
-        """Where the object's strip is, from the report's folder."""
-        return f"{STRIPS}/{hashlib.blake2b(f'{self.key}/{name}'.encode(), digest_size=8).hexdigest()}.png"
-
-    def keep(self, name: str, prediction: Prediction, truth: Views) -> None:
-        picture = sheet.strip(prediction, truth, len(self.protocol.input_views))
-        write_bytes(self.folder / self.file(name), encode_png(picture))
-
-    def remove_others(self, files: dict[str, str]) -> None:
-        """Remove what earlier runs left behind."""
-        for path in (self.folder / STRIPS).glob("*.png"):
-            if f"{STRIPS}/{path.name}" not in files.values():
-                path.unlink()
-
-
 def _report(work: _Work, scores: list[Scores]) -> report.Report:
-    """The scores, and everything that is measured on the model's own objects."""
-    settings, viewsets, model, strips = work.settings, work.viewsets, work.model, work.strips
-    view_count = viewsets.cameras.batch_shape[1]
-    protocol, scored, names = scores[0].protocol, scores[0].scored, viewsets.names
-    files = {names[i]: strips.file(names[i]) for i in scored}
-    shown = {i: settings.output / files[names[i]] for i in sheet.spread(scored)}
-    sheet.write(shown.values(), protocol, view_count, settings.output / "objects.png")
-    found = cost.measure(model, viewsets, protocol, scored, settings.seed)
-    extras = [cost.section(scores[0].name, found)]
-    measured: dict[str, Any] = {"cost": asdict(found)}
+    """The scores, and everything that is measured on the models' own objects."""
+    settings, viewsets, model = work.settings, work.viewsets, work.model
+    protocol, scored = scores[0].protocol, scores[0].scored
+    of_models = scores[: len(work.models)]
+    extras: list[Section] = []
+    measured: dict[str, Any] = {}
+    if len(of_models) > 1:
+        runs = ablation.shared({s.name: [comparison.as_stored(s, settings.output)] for s in of_models})
+        extras.append(ablation.difference_section(runs))
+        measured["minus_first"] = ablation.minus_first(runs)
+    in_all = [i for i in scored if not any(s.objects[i] in s.problems for s in of_models)]
+    costs = cost.measure(work.models, viewsets, protocol, in_all, settings.seed)
+    extras.append(cost.section(costs))
+    measured["cost"] = {name: asdict(found) for name, found in costs.items()}
     if settings.noise_study:
         studied = sheet.spread(scored, noise.OBJECTS)
         rows, pictures = noise.study(model, viewsets, protocol, studied, settings.seed)
@@ -192,7 +175,10 @@ def _report(work: _Work, scores: list[Scores]) -> report.Report:
         measured["noise_study"] = [asdict(row) for row in rows]
     if work.inception and not settings.shuffled_inputs:
         distances = {
-            scores[0].name: fid.measure(model, viewsets, protocol, scored, settings.seed, work.inception)
+            s.name: fid.measure(
+                work.models[s.name], viewsets, protocol, s.scored, settings.seed, work.inception
+            )
+            for s in of_models
         }
         extras.append(fid.section(distances))
         measured["fid"] = {name: asdict(found) for name, found in distances.items()}
@@ -200,17 +186,18 @@ def _report(work: _Work, scores: list[Scores]) -> report.Report:
     gaussians = model.generate(task)[0].to("cpu")
     has_queries = model.pipeline.model.num_queries > 0
     by_query = utilization.pictures(gaussians, viewsets.cameras[scored[0]], protocol) if has_queries else []
+    strips = {
+        contestant.name: {s.objects[i]: work.strips(contestant).file(s.objects[i]) for i in s.scored}
+        for contestant, s in zip(work.contestants, of_models, strict=False)
+    }
     return report.Report(
         scores,
         _facts(settings, viewsets, protocol),
         work.notes,
-        pictures=[
-            Text(f"Rows of objects.png, from left to right: {sheet.caption(protocol, view_count)}."),
-            *(Picture(path.read_bytes(), _picture_caption(scores[0], i)) for i, path in shown.items()),
-        ],
+        pictures=sheet.pictures(of_models, strips, settings.output, viewsets.cameras.batch_shape[1]),
         extras=extras,
         utilization_pictures=by_query,
-        strips=files,
+        strips=strips,
         measured=measured,
     )
 
@@ -265,10 +252,6 @@ def _learned_metrics(
                 raise
             notes.append(str(error))
     return found, found.pop("inception", None), notes
-
-
-def _picture_caption(scores: Scores, i: int) -> str:
-    return f"{scores.objects[i]}: {scores.per_object['psnr'][i]:.2f} dB"
 
 
 def _facts(settings: Settings, viewsets: Viewsets, protocol: Protocol) -> dict[str, str]:

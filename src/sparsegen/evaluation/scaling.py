@@ -51,7 +51,7 @@ def points(
     """A point for each number of queries."""
     one = next(iter(scores.values()))
     named = {str(count): model for count, model in models.items()}
-    costs = cost.measure_each(named, viewsets, one.protocol, one.scored, seed)
+    costs = cost.measure(named, viewsets, one.protocol, one.scored, seed)
     return [
         Point(costs[str(count)], {key: mean for key, (mean, _) in found.summary().items()})
         for count, found in scores.items()

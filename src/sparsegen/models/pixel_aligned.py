@@ -5,7 +5,8 @@ A U-Net maps each clean picture to a map of Gaussians, one for each pixel or sma
 pixel's ray at a predicted depth and an offset from there. It predicts in the camera's frame, does not know
 the camera, and is deterministic. Several views are predicted one by one and their Gaussians joined; the
 paper's attention between views and its code of the camera, which only its models of several views have,
-are left out.
+are left out. Colors are mixed, by a predicted trust, with the picture's, as those of sparse queries are:
+normalisation keeps absolute colors from the head, and learning them anew took most of a short training.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from sparsegen.models.layers import SelfAttention, full_precision
 from sparsegen.models.network import Network, NetworkConfig
 from sparsegen.views import Views
 
-# What the head says of each Gaussian: depth, offset, opacity, scale, rotation, color.
-_SIZES = (1, 3, 1, 3, 4, 3)
+# What the head says of each Gaussian: depth, offset, opacity, scale, rotation, color, trust in the picture's.
+_SIZES = (1, 3, 1, 3, 4, 3, 1)
 # Of channels, in every normalisation.
 _GROUPS = 8
 
@@ -83,8 +84,8 @@ class PixelAligned(Network[PixelAlignedConfig]):
         self.head = nn.Conv2d(config.width, sum(_SIZES), 1)
         with torch.no_grad():
             self.head.weight[1:4] *= 0.1  # offsets
-        # Gray, without rotation, halfway between the nearest and the farthest depth.
-        start = [0.0] * 4 + [config.opacity_bias] + [config.scale_bias] * 3 + [1.0] + [0.0] * 6
+        # Almost of the picture's color, without rotation, halfway between the nearest and the farthest depth.
+        start = [0.0] * 4 + [config.opacity_bias] + [config.scale_bias] * 3 + [1.0] + [0.0] * 6 + [2.0]
         self.head.bias = nn.Parameter(torch.tensor(start))
 
     def repeated_layers(self) -> list[nn.Module]:
@@ -111,16 +112,18 @@ class PixelAligned(Network[PixelAlignedConfig]):
 
         Every view counts as clean; only `views` are looked at.
         """
-        pictures = 2 * (views.images.flatten(0, 1) - 1)  # white is zero, as is what pads
-        maps = self.head(self.unet(F.pixel_unshuffle(pictures, self.config.cell)))
+        pictures = views.images.flatten(0, 1)
+        cells = F.pixel_unshuffle(2 * (pictures - 1), self.config.cell)  # white is zero, as is what pads
+        maps = torch.cat([self.head(self.unet(cells)), F.avg_pool2d(pictures, self.config.cell)], dim=1)
         with full_precision(maps.device):
             raw = maps.float().unflatten(0, views.images.shape[:2]).movedim(2, -1)
             return [self._place(raw, views.cameras)]
 
     def _place(self, raw: Float[Tensor, "b v g g p"], cameras: Cameras) -> Gaussians:
-        """Gaussians in the world, from what the head says of them in the cameras' frames."""
+        """Gaussians in the world, from what the head says of them in the cameras' frames and the colors that
+        their cells have in the pictures."""
         config = self.config
-        depth, offset, opacity, scale, rotation, color = raw.split(_SIZES, dim=-1)
+        depth, offset, opacity, scale, rotation, color, trust, seen = raw.split((*_SIZES, 3), dim=-1)
         centers, rays = cameras.rays(*raw.shape[2:4])  # through the middles of the cells
         depth = centers.norm(dim=-1)[..., None, None, None] + config.reach * torch.tanh(depth)
         # A step of length 1 along a ray goes so far in depth.
@@ -134,7 +137,7 @@ class PixelAligned(Network[PixelAlignedConfig]):
             quats=quat_product(turn, F.normalize(rotation, dim=-1)).flatten(1, 3),
             scales=(config.min_scale + rise * torch.sigmoid(scale)).flatten(1, 3),
             opacities=torch.sigmoid(opacity)[..., 0].flatten(1, 3),
-            colors=torch.sigmoid(color).flatten(1, 3),
+            colors=torch.sigmoid(color).lerp(seen, torch.sigmoid(trust)).flatten(1, 3),
         )
 
 
