@@ -57,3 +57,11 @@ def test_what_cannot_be_done_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"sparsegen\[export\]"):
         export.export_onnx(model, tmp_path / "model.onnx")
+
+
+def test_a_checkpoint_given_alone_is_not_written_over(tmp_path, capsys):
+    checkpoint = tmp_path / "model.pth"
+    checkpoint.write_bytes(b"weights")
+    assert main(["export", str(checkpoint)]) == 2
+    assert "ends in .onnx" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == b"weights"

@@ -229,6 +229,7 @@ def test_a_bad_picture_is_one_line_and_leaves_nothing(tmp_path, model, capsys, f
         (["p.png", "--matting", "magic"], "magic"),
         (["p.png", "--focal-length", "0"], "--focal-length"),
         (["p.png", "--refine", "-1"], "--refine"),
+        (["p.png", "--steps", "2", "--seed", str(2**63)], "--seed"),
         (["--unconditional", "--refine", "3"], "--refine"),
         (["p.png", "q.png", "-o", "x.spz"], "x.spz"),
         (["p.png", "--cameras", "c.json", "--together"], "--together"),

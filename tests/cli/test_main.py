@@ -36,6 +36,21 @@ def test_version_is_the_installed_one(capsys):
     assert capsys.readouterr().out == f"sparsegen {version('sparsegen')}\n"
 
 
+def test_only_a_process_of_its_own_changes_how_garbage_is_collected():
+    program = (
+        "import gc, sys\n"
+        "from sparsegen.cli.main import main\n"
+        "before = gc.get_threshold()\n"
+        "sys.argv = ['sparsegen']\n"
+        "main([])\n"
+        "inside = gc.get_threshold()\n"
+        "main()\n"
+        "print(inside == before, gc.get_threshold() == before)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "True False"
+
+
 @pytest.mark.parametrize("verb", cli._verbs())
 def test_every_verb_has_help(verb, capsys):
     with pytest.raises(SystemExit) as stopped:

@@ -61,7 +61,8 @@ def test_turntables_that_pages_show(tmp_path, ply, suffix):
     [
         (["--views", "0"], "--views: expected at least 1"),
         (["--views", "3", "-o", "turn.gif"], "turn.gif: --views writes a folder"),
-        (["--fps", "0"], "--fps: expected more than 0"),
+        (["--fps", "0"], "--fps: expected 0.01 to 1000"),
+        (["--fps", "0.001", "-o", "turn.gif"], "--fps: expected 0.01 to 1000"),
         (["--fps", "100", "-o", "turn.gif"], "turn.gif: GIF shows at most 50"),
         (["-o", "turn.avi"], "turn.avi: cannot write .avi; give .mp4, .gif, .webp, .png or a folder"),
     ],

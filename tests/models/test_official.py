@@ -234,7 +234,9 @@ def test_checkpoint_loads_by_one_call(tmp_path):
         assert torch.equal(model.state_dict()[name], tensor), name
 
 
-@pytest.mark.parametrize("fault", ["missing", "extra", "shape", "no_config", "cut_short", "not_a_checkpoint"])
+@pytest.mark.parametrize(
+    "fault", ["missing", "extra", "shape", "no_config", "cut_short", "not_a_checkpoint", "text"]
+)
 def test_unfit_checkpoints_are_refused_by_name(tmp_path, fault):
     recorded = Recorded("reduced")
     name = "transformer.decoder_layers.1.norm3.weight"
@@ -251,6 +253,8 @@ def test_unfit_checkpoints_are_refused_by_name(tmp_path, fault):
         path.write_bytes(path.read_bytes()[:1000])
     elif fault == "not_a_checkpoint":
         torch.save([1, 2, 3], path)
+    elif fault == "text":
+        path.write_text("hello\n")
     with pytest.raises(InputError) as error:
         load_official(path)
     message = str(error.value)

@@ -25,8 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from sparsegen.benchmarking import report
+    from sparsegen.formats.files import make_folder
 
     parts = _parts(args)
+    if args.json is not None:
+        make_folder(args.json.parent)  # nobody waits minutes to hear that it cannot be written
     measured = report.measure(parts, args.device, args.repeats, args.bfloat16)
     print(report.text(measured))
     if args.json is not None:

@@ -64,8 +64,7 @@ def run(args: argparse.Namespace) -> None:
     from sparsegen.errors import InputError
     from sparsegen.formats.gaussian_files import format_of_suffix, save_gaussians
 
-    if not args.list and args.output is None:
-        raise InputError("no output: name one with -o, or use --list to see what is selected")
+    _check(args)
     if args.output is not None:
         format_of_suffix(args.output)  # a wrong name is told before anything is read
     gaussians = _load(args.file, args.expansion)
@@ -81,6 +80,17 @@ def run(args: argparse.Namespace) -> None:
             f"{args.output}: {edited.count:,} Gaussians; {int(selection.sum()):,} of "
             f"{editing.query_count(gaussians):,} queries were selected"
         )
+
+
+def _check(args: argparse.Namespace) -> None:
+    from sparsegen.errors import InputError
+
+    for option in ("grow", "shrink", "grow_alike", "shrink_alike"):
+        value = getattr(args, option)
+        if value is not None and not 0 <= value < float("inf"):
+            raise InputError(f"--{option.replace('_', '-')}: expected at least 0, found {value}")
+    if not args.list and args.output is None:
+        raise InputError("no output: name one with -o, or use --list to see what is selected")
 
 
 def _load(path: Path, expansion: int | None) -> Gaussians:
@@ -137,10 +147,6 @@ def _likeness(args: argparse.Namespace, count: int) -> Tensor:
     from sparsegen.photos import frame, read_photo
     from sparsegen.pose import estimate_camera
 
-    for option in ("grow_alike", "shrink_alike"):
-        if (getattr(args, option) or 0) < 0:
-            name = option.replace("_", "-")
-            raise InputError(f"--{name}: expected at least 0, found {getattr(args, option)}")
     if args.picture is None:
         raise InputError("--picture is missing: name the picture that the object was made from")
     pipeline = Pipeline.from_pretrained(args.model)
@@ -195,6 +201,8 @@ def _ids(text: str, count: int) -> list[int]:
         first, _, last = word.partition("-")
         if not first.strip().isdecimal() or not (last or first).strip().isdecimal():
             raise InputError(f"--ids: expected numbers and ranges as in 3,10-20, found {text!r}")
+        if last and int(last) < int(first):
+            raise InputError(f"--ids: the range {word.strip()} runs backwards; write {last}-{first}")
         # No range is longer than the object has queries, plus one that is then told to be missing.
         ids.extend(range(int(first), min(int(last or first), count) + 1) or [int(first)])
     return ids

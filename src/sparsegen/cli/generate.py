@@ -52,6 +52,7 @@ distance is taken.
 
 # The fewest at which samples of the shipped weights differ (docs/gallery.md).
 _SAMPLE_STEPS = 4
+_SEEDS = 2**63
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,6 +126,8 @@ def _check(args: argparse.Namespace) -> None:
     check_options(args)
     if args.refine < 0:
         raise InputError(f"--refine: expected at least 0 steps, found {args.refine}")
+    if abs(args.seed) >= _SEEDS:
+        raise InputError(f"--seed: expected an integer of less than 64 bits, found {args.seed}")
     if args.focal_length is not None and not 5 <= args.focal_length <= 3000:
         raise InputError(f"--focal-length: expected 5 to 3000 millimetres, found {args.focal_length:g}")
     if args.unconditional == bool(args.pictures):

@@ -65,8 +65,8 @@ def _check(args: argparse.Namespace) -> None:
     check_options(args)
     if not 0 <= args.background <= 1:
         raise InputError(f"--background: expected a gray from 0 to 1, found {args.background:g}")
-    if not 0 < args.fps <= 1000:
-        raise InputError(f"--fps: expected more than 0 and at most 1000, found {args.fps:g}")
+    if not 0.01 <= args.fps <= 1000:
+        raise InputError(f"--fps: expected 0.01 to 1000, found {args.fps:g}")
     if args.views is not None and args.views < 1:
         raise InputError(f"--views: expected at least 1, found {args.views}")
 

@@ -22,7 +22,8 @@ from sparsegen.formats.files import atomic_path
 # that players need not guess.
 _FILTERS = "pad=ceil(iw/2)*2:ceil(ih/2)*2:color=white,scale=out_color_matrix=bt709:out_range=tv"
 _TAGS = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv")
-_CODEC = ("-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p")
+# Half the work of the encoder's defaults (medium, 18 for as good a picture) for files a sixth larger.
+_CODEC = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "16", "-pix_fmt", "yuv420p")
 # The index goes to the front so that a page can play while it loads; no program version is written.
 _CONTAINER = ("-movflags", "+faststart", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-f", "mp4")
 

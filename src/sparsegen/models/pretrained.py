@@ -74,7 +74,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise InputError(f"{weights}: not found; {_EXPECTED}") from None
     except (SafetensorError, OSError) as error:
         raise InputError(f"{weights}: not a whole safetensors file ({error}); copy it again") from None
-    return config, {name: tensor.float() for name, tensor in tensors.items()}
+    return config, tensors
 
 
 def load_config(folder: Path) -> dict[str, Any]:
