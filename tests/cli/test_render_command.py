@@ -74,3 +74,11 @@ def test_mistakes_are_one_line(tmp_path, ply, capsys, monkeypatch, argv, words):
     assert words in message
     assert message.count("\n") == 1
     assert [p.name for p in tmp_path.iterdir()] == ["object.ply"]
+
+
+def test_a_folder_without_a_name_is_refused_in_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(".") == 2
+    message = capsys.readouterr().err
+    assert "this is a folder" in message
+    assert message.count("\n") == 1

@@ -81,7 +81,7 @@ def _output(args: argparse.Namespace) -> Path:
         if output.suffix:
             raise InputError(f"{output}: --views writes a folder; give a name without suffix, or --frames")
         return output
-    output = args.output or Path(args.file.with_suffix(".mp4").name)
+    output = args.output or Path(f"{args.file.stem}.mp4")
     if output.suffix.lower() not in (*MOVING_SUFFIXES, ".png", ""):
         kinds = ", ".join((*MOVING_SUFFIXES, ".png"))
         raise InputError(f"{output}: cannot write {output.suffix}; give {kinds} or a folder without suffix")
