@@ -56,6 +56,8 @@ def test_settings_can_be_read_before_a_run_is_complete():
         ("sampling.view=3", r"^sampling\.view: .*sampling\.views"),
         ("width=3", r"^width: .*model\.image_encoder\.width, model\.width"),
         ("lr=fast", r"^optimizer\.lr=fast: .*Float"),
+        ("batch_size=0", r"^batch_size=0: expected at least 1"),
+        ("max_steps=0", r"^max_steps=0: expected at least 1"),
         ("batch_size=1.5", r"^batch_size=1\.5: .*Integer"),
         ("model=huge", r"^model=huge: expected one of base, paper, pixel_aligned, pixel_aligned_tiny, tiny"),
         ("max_time=soon", r"^max_time=soon: expected a duration such as 90s"),

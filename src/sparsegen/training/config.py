@@ -183,6 +183,10 @@ def _check_values(config: TrainConfig) -> None:
     seconds("validation.every", config.validation.every)
     if config.max_time is None and config.max_steps is None:
         raise InputError("the run has no end: set max_time=30m or max_steps=10000")
+    for name in ("max_steps", "batch_size", "log_every"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise InputError(f"{name}={value}: expected at least 1")
     if config.anchors not in ("hull", "model", "fixed_random"):
         raise InputError(f"anchors={config.anchors}: expected hull, model or fixed_random")
     config.model.check()
