@@ -34,7 +34,11 @@ def test_cost_of_an_object(
         return gaussians
 
     predictor = cast(
-        Generated, SimpleNamespace(generate=generate, pipeline=SimpleNamespace(device=torch.device("cpu")))
+        Generated,
+        SimpleNamespace(
+            generate=generate,
+            pipeline=SimpleNamespace(device=torch.device("cpu"), model=SimpleNamespace(num_queries=200)),
+        ),
     )
     costs = cost.measure({"model": predictor}, viewsets, protocol, [3, 1], seed=0)
     found = costs["model"]

@@ -172,6 +172,8 @@ def test_both_kinds_are_scored_side_by_side(tmp_path, test_set):
         assert {"dead_share", "used_share"} <= set(found["metrics"])
     assert "query_spread" in sparse["metrics"]
     assert "query_spread" not in pixel["metrics"]  # it has no queries
+    costs = json.loads((tmp_path / "report" / "metrics.json").read_text())["cost"]
+    assert (costs["sparse"]["queries"], costs["pixel"]["queries"]) == (6, 0)
     # By itself it scores the same.
     alone = [f"--model={tmp_path / 'runs' / 'pixel' / 'weights'}", f"-o={tmp_path / 'alone'}"]
     assert main(["eval", f"--data={test_set}", *alone]) == 0

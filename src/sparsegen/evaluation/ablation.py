@@ -147,7 +147,7 @@ def query_curves(runs: Runs) -> dict[str, list[Point]]:
     for name, some in runs.items():
         if some[0].scaling:
             curves[name] = list(some[0].scaling)
-        elif some[0].cost:
+        elif some[0].cost and some[0].cost.queries:
             mean = mean_of(some)
             means = {key: statistics.fmean(objects.values()) for key, objects in mean.values.items()}
             single.append(Point(some[0].cost, means))

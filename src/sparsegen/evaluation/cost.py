@@ -36,7 +36,7 @@ NOTES = (
 class Cost:
     """Sizes in KB of 1024 bytes, medians over objects; seconds of a single object, median of repeats.
 
-    `queries` is the number of anchor queries that the primitives came from.
+    `queries` is the number of anchor queries that the primitives came from, 0 for a network without any.
     """
 
     queries: int
@@ -64,7 +64,7 @@ def measure(
     for name, predictor in predictors.items():
         objects = [predictor.generate(task)[0] for task in tasks]
         found[name] = Cost(
-            queries=objects[0].count // objects[0].expansion,
+            queries=objects[0].count // objects[0].expansion if predictor.pipeline.model.num_queries else 0,
             primitives=objects[0].count,
             float32_kb=objects[0].count * _FLOATS * 4 / _KILOBYTE,
             ply_kb=statistics.median(_stored(gaussians, ".ply") for gaussians in objects),
