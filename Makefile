@@ -2,7 +2,8 @@
 # make test   set everything up and run all tests
 # make lint   ruff and pyright
 # make scores render held-out cars and score the shipped weights on them
-# make report score them in every way, into docs/evaluation; TEST=... GALLERY=... takes packed files
+# make report score them in every way, into docs/evaluation; TEST=... GALLERY=... takes packed files,
+#             BESIDE=... other models, BLIND=... one trained with shuffled inputs
 # make judge-formats   let splat-transform, from npm, read and write every Gaussian format
 PYTHON ?= python3
 VENV := .venv
@@ -36,6 +37,7 @@ scores: outputs/cars_test.pack outputs/cars_gallery.pack
 report: $(TEST) $(GALLERY)
 	$(BIN)/sparsegen data depth $(TEST) outputs/cars_test.depth
 	$(BIN)/sparsegen eval --data $(TEST) --gallery $(GALLERY) --depth outputs/cars_test.depth \
+		$(if $(BESIDE),--beside $(BESIDE)) $(if $(BLIND),--blind $(BLIND)) \
 		--queries 16 32 48 64 96 128 --noise-study -o outputs/report
 	rm -rf docs/evaluation
 	mkdir -p docs/evaluation
