@@ -107,7 +107,11 @@ def test_rendering_killed_half_way_leaves_nothing_half_and_goes_on(tmp_path, num
     out, parts = tmp_path / "cars.pack", tmp_path / "cars.pack.parts"
     arguments = ["data", "cars", str(out), "--pack", "-n", "12", *TINY]
     process = subprocess.Popen(
-        [sys.executable, "-m", "sparsegen", *arguments], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "sparsegen", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell lets its background jobs ignore SIGINT, and what they start inherits that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list(parts.glob("car-*.npz")):
         assert process.poll() is None, process.communicate()[1]
