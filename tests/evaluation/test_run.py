@@ -20,6 +20,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from sparsegen import cameras
 from sparsegen.cli.main import main
+from sparsegen.data.depths import save_depths
 from sparsegen.data.layouts.srn import save_srn
 from sparsegen.data.layouts.transforms_json import save_transforms
 from sparsegen.data.packed import Viewsets, load_packed, save_packed
@@ -78,6 +79,19 @@ def _small_config() -> ModelConfig:
 
 def _numbers(path: Path) -> list[dict[str, dict[str, float]]]:
     return [p["metrics"] for p in json.loads((path / "metrics.json").read_text())["predictors"]]
+
+
+def test_a_report_may_hold_a_metric_that_only_some_predictors_have(folder: Path, tmp_path: Path) -> None:
+    """Depths are known of Gaussians, not of the baselines' pictures."""
+    viewsets = load_packed(folder / "test.pack")
+    save_depths(np.full(viewsets.images.shape[:-1], 20_000, np.uint16), viewsets.names, tmp_path / "depths")
+    arguments = [f"--{name}={folder / path}" for name, path in (("data", "test.pack"), ("model", "model"))]
+    arguments += [f"--gallery={folder / 'gallery.pack'}", f"--depth={tmp_path / 'depths'}"]
+    assert main(["eval", *arguments, f"-o={tmp_path / 'report'}"]) == 0
+    model, nearest, mean = _numbers(tmp_path / "report")
+    assert "depth_error" in model
+    assert "depth_error" not in nearest
+    assert "depth_error" not in mean
 
 
 def test_everything_is_scored_by_the_same_code(

@@ -67,7 +67,9 @@ def section(every: Sequence[Scores], titles: dict[str, tuple[str, int]]) -> Sect
     rows = []
     for scores in scored:
         bias = input_view_bias(scores)
-        rows.append([scores.name, *(_cell(*bias[key], titles[key][1]) for key in keys)])
+        # Not every metric is known of every predictor: pictures have no depth.
+        cells = (_cell(*bias[key], titles[key][1]) if key in bias else "" for key in keys)
+        rows.append([scores.name, *cells])
     blocks: list[Block] = [
         Text(
             "Δm = m_cond − m_novel: the metric on the input views minus that on the judged views. Views "
