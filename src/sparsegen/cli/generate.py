@@ -52,6 +52,7 @@ distance is taken.
 
 # The fewest at which samples of the shipped weights differ (docs/gallery.md).
 _SAMPLE_STEPS = 4
+# PyTorch's generators take seeds of 64 bits.
 _SEEDS = 2**63
 
 

@@ -57,7 +57,8 @@ class Network(nn.Module, Generic[C]):
 
     `num_queries` and `expansion`: anchor queries, and Gaussians for each; a network without queries has 0
     of them. `needs_placeholders`: noise placeholders stand beside clean views even where one step is taken.
-    `knows_cameras`: what comes out depends on the pictures' cameras by more than where it is put.
+    `knows_cameras`: what comes out depends on the pictures' cameras by more than where it is put. A kind
+    without queries leaves the methods of anchors as they are: settings that would ask for them are refused.
     """
 
     num_queries: int = 0
