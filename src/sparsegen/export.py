@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -90,6 +92,23 @@ def largest_difference(step: OneStep, path: Path) -> float:
     return max((ours - torch.as_tensor(theirs)).abs().max().item() for ours, theirs in pairs)
 
 
+def _translations() -> dict[Any, Callable[..., Any]]:
+    """Operators of splatting that the exporter does not know, in ONNX's own."""
+    from onnxscript import opset18
+
+    op: Any = opset18  # its methods' types are those of scripts
+
+    def sort(x: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+        # TopK breaks ties by the lower index, as a stable sort does.
+        length = op.Gather(op.Shape(x), op.Constant(value_ints=[dim]))
+        return op.TopK(x, length, axis=dim, largest=int(descending), sorted=1)
+
+    def cumprod(x: Any, dim: int) -> Any:  # of what lies in (0, 1]
+        return op.Exp(op.CumSum(op.Log(x), op.Constant(value_int=dim)))
+
+    return {torch.ops.aten.sort.stable: sort, torch.ops.aten.cumprod.default: cumprod}
+
+
 def _write(step: OneStep, path: Path) -> None:
     chatty = logging.getLogger("torch.onnx")
     before = chatty.level
@@ -98,7 +117,13 @@ def _write(step: OneStep, path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's, of its own parts
             program = torch.onnx.export(
-                step, step.example(), dynamo=True, input_names=INPUTS, output_names=OUTPUTS, verbose=False
+                step,
+                step.example(),
+                dynamo=True,
+                input_names=INPUTS,
+                output_names=OUTPUTS,
+                custom_translation_table=_translations(),
+                verbose=False,
             )
     finally:
         chatty.setLevel(before)

@@ -16,16 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparsegen.cameras import Cameras
-from sparsegen.models.layers import full_precision
+from sparsegen.models.layers import ResidualBlock, channels_last, full_precision
 
 # Points nearer to the camera than this do not project usefully.
 _NEAR = 0.2
 
 
 class DetailEncoder(nn.Module):
-    """Two strided convolutions: features at a quarter of the encoder's input size."""
+    """Features at a quarter of the encoder's input size: two strided convolutions, then `blocks` residual
+    ones that also know the tokens around them, which have seen whole pictures."""
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, token_width: int, blocks: int) -> None:
         super().__init__()
         self.width = width
         self.net = nn.Sequential(
@@ -33,9 +34,18 @@ class DetailEncoder(nn.Module):
             nn.GELU(),
             nn.Conv2d(width // 2, width, 3, stride=2, padding=1),
         )
+        self.surroundings = nn.Conv2d(token_width, width, 1) if blocks else None
+        self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
 
-    def forward(self, pictures: Float[Tensor, "b v i s s"]) -> Float[Tensor, "b v c q q"]:
-        return self.net(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])
+    def forward(
+        self, pictures: Float[Tensor, "b v i s s"], maps: Float[Tensor, "b v c g g"]
+    ) -> Float[Tensor, "b v d q q"]:
+        """`maps` are the tokens of every view, as pictures."""
+        x = self.net(channels_last(pictures))
+        if self.surroundings is not None:
+            around = self.surroundings(maps.flatten(0, 1))
+            x = x + F.interpolate(around, size=x.shape[-2:], mode="bilinear")
+        return self.blocks(x).unflatten(0, pictures.shape[:2])
 
 
 def clean_weights(times: Float[Tensor, "b v"]) -> Float[Tensor, "b v"]:

@@ -66,6 +66,25 @@ class FeedForward(nn.Module):
         return self.fall(self.dropout(self.activation(self.rise(x))))
 
 
+def channels_last(pictures: Float[Tensor, "b v i s s"]) -> Float[Tensor, "bv i s s"]:
+    """All pictures as one batch, in the memory layout that convolutions are fastest in."""
+    return pictures.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions of a map, added to it; nothing at the start."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        first, last = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+        self.net = nn.Sequential(nn.GroupNorm(1, width), first, nn.GELU(), last)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return x + self.net(x)
+
+
 class TimeEmbedding(nn.Module):
     """Sinusoidal code of the flow time, followed by a small network."""
 

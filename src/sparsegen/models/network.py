@@ -53,7 +53,7 @@ class NetworkConfig:
 
 
 class Network(nn.Module, Generic[C]):
-    """Posed pictures to Gaussians. It neither renders nor reads files.
+    """Posed pictures to Gaussians. It reads no files.
 
     `num_queries` and `expansion`: anchor queries, and Gaussians for each; a network without queries has 0
     of them. `needs_placeholders`: noise placeholders stand beside clean views even where one step is taken.

@@ -68,13 +68,21 @@ def base() -> ModelConfig:
         encoder_layers=2,
         decoder_layers=4,
         detail_width=64,
+        detail_blocks=2,
+        corrections=3,
+        feedback=True,
         image_encoder=ImageEncoderConfig(width=320, depth=4, heads=5, patch_size=8, table_size=16),
     )
 
 
 def tiny() -> ModelConfig:
     """The model to train on a laptop: 2,048 Gaussians."""
-    return ModelConfig(registers=8)
+    return ModelConfig(
+        registers=8,
+        detail_blocks=2,
+        corrections=3,
+        feedback=True,
+    )
 
 
 def pixel_aligned() -> PixelAlignedConfig:

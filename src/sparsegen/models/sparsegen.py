@@ -7,7 +7,8 @@
                                                   | each
                                             Gaussian head --> corrections --> Gaussians
 
-It neither renders nor reads files. Paper: arXiv 2604.13905, section 3.
+It reads no files, and renders only to tell corrections how far they are from the pictures.
+Paper: arXiv 2604.13905, section 3.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sparsegen.cameras import Cameras
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 from sparsegen.models.anchor_sampling import DetailEncoder, Lookup, Sights, clean_weights
-from sparsegen.models.corrector import Corrector, SharpEncoder
+from sparsegen.models.corrector import Corrector, SharpEncoder, feedback_maps
 from sparsegen.models.expansion import DecoderLayer, EncoderLayer
 from sparsegen.models.gaussian_head import GaussianHead, GaussianHeadConfig, Placed, RawGaussians, raw_sizes
 from sparsegen.models.image_encoder import CHANNELS, ImageEncoder, ImageEncoderConfig, encoder_input
@@ -45,6 +46,8 @@ class ModelConfig(NetworkConfig):
     mirror images in the plane y = 0, and features and colors are read at mirrored points as well.
     `registers`: learned tokens beside the queries that make no Gaussians, a store for what all of them need.
     `corrections`: how often each Gaussian of the last layer looks again, for itself, at a sharper map.
+    With `feedback` it is told how the pictures differ from what the Gaussians of the moment look like.
+    `detail_blocks`: depth of the fine map that Gaussians are looked up in.
     `needs_placeholders`: noise placeholders stand beside the clean views even where one step is taken.
     `truncate_times` cuts times to thousandths, as the reference does when it samples.
     """
@@ -66,7 +69,9 @@ class ModelConfig(NetworkConfig):
     symmetric: bool = True
     needs_placeholders: bool = False
     detail_width: int = 48
+    detail_blocks: int = 0
     corrections: int = 2
+    feedback: bool = False
     sharp_width: int = 32
     truncate_times: bool = False
     image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
@@ -134,7 +139,8 @@ class SparseGen(Network[ModelConfig]):
             sizes = raw_sizes(config.head.picture_colors)
             self.sharp = SharpEncoder(CHANNELS, config.detail_width, sharp)
             self.correctors.extend(
-                Corrector(width, config.expansion, sharp, sights, sizes) for _ in range(config.corrections)
+                Corrector(width, config.expansion, sharp, sights, sizes, config.feedback)
+                for _ in range(config.corrections)
             )
         self._query_memo, self._position_memo = _Memo(), _Memo()
 
@@ -244,9 +250,10 @@ class SparseGen(Network[ModelConfig]):
             if layers == "all" or i == last or feeds_sampling:
                 head, anchors = self._head(i), self.unit_anchors[:queries]
                 raw = head(x)
+                placed = head.place(raw, anchors, lookup)
                 if i == last and sharp is not None:
-                    raw = self._correct(raw, x, head, anchors, sharp, lookup)
-                results.append(head.place(raw, anchors, lookup))
+                    placed = self._correct(raw, placed, x, head, anchors, sharp, lookup)
+                results.append(placed)
         return [placed.gaussians for placed in (results if layers == "all" else results[-1:])]
 
     def _head(self, layer: int) -> GaussianHead:
@@ -257,16 +264,19 @@ class SparseGen(Network[ModelConfig]):
     def _correct(
         self,
         raw: RawGaussians,
+        placed: Placed,
         x: Float[Tensor, "b m c"],
         head: GaussianHead,
         anchors: Float[Tensor, "m 3"],
         sharp: Float[Tensor, "b v d h h"],
         lookup: Lookup,
-    ) -> RawGaussians:
+    ) -> Placed:
         for corrector in self.correctors:
-            sights = head.sights(raw, head.means(raw, anchors), lookup)
-            raw = corrector(raw, x, sights, sharp, lookup.images)
-        return raw
+            sights = placed.sights or lookup.sights(placed.gaussians.means.detach())
+            feedback = feedback_maps(placed.gaussians, lookup) if self.config.feedback else None
+            raw = corrector(raw, x, sights, sharp, lookup.images, feedback)
+            placed = head.place(raw, anchors, lookup)
+        return placed
 
     def _positions(self, cameras: Cameras, grid: int) -> Float[Tensor, "b v n c"] | None:
         if not self.position_encoder.parts:
@@ -290,7 +300,7 @@ class FeatureSampling(nn.Module):
         self.detail: DetailEncoder | None = None
         if config.anchor_sampling == "gaussians":
             detail = config.detail_width
-            self.detail = DetailEncoder(CHANNELS, detail)
+            self.detail = DetailEncoder(CHANNELS, detail, width, config.detail_blocks)
             read = (1 + config.symmetric) * (detail + 3)
             self.first = nn.Linear(read, width)
             self.later = nn.ModuleList(
@@ -308,7 +318,7 @@ class FeatureSampling(nn.Module):
         points = anchors.detach().expand(len(maps), -1, -1)
         sights = lookup.sights(points)
         coarse = self.anchor_mlp(sights.sample(maps))
-        fine = None if self.detail is None else self.detail(pictures)
+        fine = None if self.detail is None else self.detail(pictures, maps)
         return SampledFeatures(self, coarse, fine, lookup, sights)
 
 

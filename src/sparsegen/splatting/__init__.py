@@ -49,7 +49,8 @@ def render(
     colors, [0, 1], and are differentiable in all Gaussian parameters. `background` None leaves the
     colors premultiplied. `backend` is "cpu" (Numba), "triton" or "cuda" (gsplat), in float32, or
     "reference" (plain PyTorch, any dtype and device; its module states what all of them compute), or
-    "auto": on CUDA Triton, or gsplat where Triton is not installed; elsewhere Numba. Only "reference" has
+    "auto": on CUDA Triton, or gsplat where Triton is not installed; elsewhere Numba, and "reference" where a
+    network is exported. Only "reference" has
     gradients for cameras. Raises InputError for a backend that is unknown or cannot run, and ValueError
     where batch shapes do not fit or cameras require gradients in vain.
     """
@@ -75,6 +76,8 @@ def render(
 
 
 def _fast_backend(device: torch.device) -> str:
+    if torch.compiler.is_exporting():
+        return "reference"
     if device.type != "cuda":
         return "cpu"
     return "triton" if find_spec("triton") else "cuda"

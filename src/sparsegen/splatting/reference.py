@@ -62,10 +62,10 @@ def _draw_view(gaussians: Gaussians, camera: Cameras, grad: bool) -> Float[Tenso
     """Sums of weight times (rgb, 1, depth) in one picture of one object."""
     means, conics, depths = project(gaussians, camera)
     visible = (depths >= NEAR) & (depths <= FAR)
+    opacities = torch.where(visible, gaussians.opacities, 0)
     order = torch.argsort(depths.detach(), stable=True)
-    order = order[visible[order]]
     features = torch.cat([gaussians.colors, torch.ones_like(depths)[:, None], depths[:, None]], dim=-1)
-    columns = (means[order], conics[order], gaussians.opacities[order], features[order])
+    columns = (means[order], conics[order], opacities[order], features[order])
 
     pixels = _pixel_centers(camera.width, camera.height, means)
     rows = []
