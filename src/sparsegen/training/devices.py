@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,10 @@ _PRECISIONS = ("float32", "bfloat16")
 _STRATEGIES = ("auto", "ddp", "fsdp")
 # What gloo, NCCL and the store say when the process at the other end has gone.
 _LOST_PEER = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe", "TCPStore", "recvValue")
+
+# Warnings of what several processes do: gradients of 1 x 1 convolutions in another memory layout, and
+# Fabric's own way of gathering.
+_HARMLESS = ("Grad strides do not match bucket view strides", "torch.distributed.nn.functional.all_gather")
 
 
 def build_fabric(
@@ -68,6 +73,9 @@ def build_fabric(
         chosen = _fsdp(devices * nodes)
     elif strategy == "ddp" or devices * nodes > 1:
         chosen = _ddp(idle_parameters)
+    if chosen != "auto":
+        for harmless in _HARMLESS:
+            warnings.filterwarnings("ignore", harmless)
     fabric = Fabric(accelerator=kind, devices=devices, num_nodes=nodes, strategy=chosen, plugins=plugin)
     fabric.launch()
     return fabric
