@@ -22,7 +22,8 @@ def test_onnx_runtime_computes_the_same_gaussians(tmp_path, capsys):
     """From pictures and cameras that the exporter has not seen; through the command, from weights on disk."""
     model = build(small())
     for corrector in model.correctors:  # untrained, they would leave out what feedback says
-        torch.nn.init.normal_(corrector.net[-1].weight, std=0.05)
+        *_, last = corrector.parameters()
+        torch.nn.init.normal_(last, std=0.05)
     save_pretrained(model, tmp_path / "model", torch.float32)
     path = tmp_path / "model.onnx"
     assert main(["export", str(tmp_path / "model"), str(path), "--views", "2"]) == 0

@@ -16,6 +16,7 @@ from torch import Tensor
 from sparsegen import flow
 from sparsegen.cameras import Cameras, on_sphere, stack
 from sparsegen.errors import InputError
+from sparsegen.exemplars import Exemplars, guide
 from sparsegen.gaussians import Gaussians
 from sparsegen.models.camera_head import CameraHead
 from sparsegen.models.network import Network
@@ -36,8 +37,9 @@ _ELEVATION = math.radians(25)
 class Pipeline:
     """A network ready to generate: pictures in, Gaussians out. `camera_head` knows the cameras of pictures
     that come without one (`sparsegen.pose`). `least_queries` is how few anchor queries the network was
-    trained to make do with, None if it always used all. `turn` is entered around every pass of the network:
-    who shares a network between threads waits there, and who gives up raises there.
+    trained to make do with, None if it always used all. `exemplars` are objects whose hidden sides give
+    samples something to differ by (`sparsegen.exemplars`). `turn` is entered around every pass of the
+    network: who shares it between threads waits there, and who gives up raises there.
 
     >>> pipeline = Pipeline.from_pretrained()
     >>> gaussians = pipeline(views)[0]
@@ -46,6 +48,7 @@ class Pipeline:
     model: Network
     camera_head: CameraHead | None = None
     least_queries: int | None = None
+    exemplars: Exemplars | None = None
     turn: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @staticmethod
@@ -53,16 +56,17 @@ class Pipeline:
         """The weights in the package, a folder (`config.json` and `model.safetensors`), or the reference's
         `model.pth`; on CUDA where there is one, if `device` is "auto". Raises `InputError`."""
         path = SHIPPED_WEIGHTS if source is None else Path(source)
-        head = least = None
+        head = least = lenders = None
         if path.is_file():
             model = load_official(path)
         elif path.is_dir():
             model, head = load_pretrained(path), load_camera_head(path)
             least = load_config(path).get("training", {}).get("least_queries")
+            lenders = Exemplars.beside(path)
         else:
             raise InputError(f"{path}: no such model; give a folder with config.json, or a model.pth")
         chosen = choose_device(device)
-        return Pipeline(model.to(chosen).eval(), None if head is None else head.to(chosen), least)
+        return Pipeline(model.to(chosen).eval(), None if head is None else head.to(chosen), least, lenders)
 
     @property
     def device(self) -> torch.device:
@@ -79,12 +83,37 @@ class Pipeline:
         """`samples` objects (Gaussians without batch dimensions) from V >= 0 views of one object.
 
         `views` has batch size 1, or is None to generate from noise alone. The same seed gives the same
-        bytes on the same machine; sample i uses seed + i. `queries` is that of `generate`.
+        bytes on the same machine. `queries` is that of `generate`.
+        """
+        return [self.sample(i, views, steps, seed, queries) for i in range(samples)]
+
+    def sample(
+        self,
+        index: int,
+        views: Views | None = None,
+        steps: int = 1,
+        seed: int = 0,
+        queries: int | None = None,
+    ) -> Gaussians:
+        """One of the objects that a call makes of as many samples, or more.
+
+        In one step from clean views sample 0 is what the network makes of them, and the others, where there
+        are exemplars, are completed after one of those each. Else sample i is made of the noise of
+        seed + i.
         """
         if views is not None and views.batch_size != 1:
             raise ValueError(f"expected the views of one object, got {views.batch_size}")
-        results = [self.generate(views, [seed + i], steps, queries=queries) for i in range(samples)]
-        return [r[0] for r in results]
+        if not index or steps > 1 or views is None or self.exemplars is None or not self.model.config.flow:
+            return self.generate(views, [seed + index], steps, queries=queries)[0]
+        clean = views.without_alphas().to(self.device)
+        begin = guide(self.exemplars.viewsets, views, self.generate(views, [seed])[0], seed, index - 1)
+        noised = begin.noised
+        if noised.images.shape[-1] != clean.images.shape[-1]:
+            found = f"{noised.images.shape[-1]} pixels"
+            raise InputError(f"exemplars of {found}: expected {clean.images.shape[-1]}, as the network's")
+        cameras = noised.cameras.to(self.device)
+        with torch.no_grad():
+            return self._denoise(clean, noised.images.to(self.device), cameras, begin.time, None, queries)[0]
 
     @torch.no_grad()
     def generate(

@@ -15,7 +15,7 @@ def check_options(args: argparse.Namespace) -> None:
     """Refuse counts, sizes and angles that are out of range, by the name of their option."""
     for option in ("samples", "steps", "size", "frames"):
         value = getattr(args, option, 1)
-        if value < 1:
+        if value is not None and value < 1:
             raise InputError(f"--{option}: expected at least 1, found {value}")
     if args.size > _LARGEST_SIZE:
         raise InputError(f"--size: expected at most {_LARGEST_SIZE} pixels, found {args.size}")

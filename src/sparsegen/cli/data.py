@@ -46,6 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     depth.add_argument("--up", choices=("auto", "y", "z"), default="auto", help="as given to `data render`")
 
+    exemplars = verbs.add_parser(
+        "exemplars", help="put objects beside a model that give `generate --samples` something to differ by"
+    )
+    exemplars.add_argument("dataset", type=Path, help="packed file or folder; what the model was trained on")
+    exemplars.add_argument("model", type=Path, help="the model's folder")
+    exemplars.add_argument("-n", "--objects", type=int, default=128, help="how many (default: 128)")
+    exemplars.add_argument("--views", type=int, default=8, help="views of each (default: 8)")
+
     sheet = verbs.add_parser("sheet", help="one picture of many objects")
     sheet.add_argument("dataset", type=Path, help="packed file or folder")
     sheet.add_argument("out", type=Path, metavar="OUT.png")
@@ -76,7 +84,8 @@ def _add_rendering(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    {"render": _render, "cars": _cars, "pack": _pack, "depth": _depth, "sheet": _sheet}[args.data_verb](args)
+    verbs = {"render": _render, "cars": _cars, "pack": _pack, "depth": _depth, "sheet": _sheet}
+    (verbs | {"exemplars": _exemplars})[args.data_verb](args)
 
 
 def _render(args: argparse.Namespace) -> None:
@@ -138,6 +147,31 @@ def _depth(args: argparse.Namespace) -> None:
     subjects = find_meshes(args.meshes, args.up) if args.meshes else cars_named(viewsets.names)
     save_depths(render_dataset(viewsets, subjects), viewsets.names, args.out)
     print(f"{args.out}: {len(viewsets)} objects")
+
+
+def _exemplars(args: argparse.Namespace) -> None:
+    from sparsegen.data.loading import load_viewsets
+    from sparsegen.data.packed import Viewsets
+    from sparsegen.errors import InputError
+    from sparsegen.exemplars import save_exemplars
+    from sparsegen.models.pretrained import load_pretrained
+
+    _check_counts(args, "objects", "views")
+    size = load_pretrained(args.model).config.image_size
+    data = load_viewsets(args.dataset)
+    if not data.has_alpha:
+        raise InputError(f"{args.dataset}: its pictures have no alpha, which exemplars need")
+    if (data.cameras.width, data.cameras.height) != (size, size):
+        found = f"{data.cameras.width} x {data.cameras.height}"
+        raise InputError(
+            f"{args.dataset}: pictures of {found} pixels, but {args.model} takes {size} x {size}"
+        )
+    objects, views = slice(args.objects), slice(args.views)
+    chosen = Viewsets(
+        data.images[objects, views], data.cameras[objects, views], data.names[objects], data.has_alpha
+    )
+    save_exemplars(chosen, args.model)
+    print(f"{args.model / 'exemplars'}: {len(chosen)} objects with {chosen.images.shape[1]} views each")
 
 
 def _sheet(args: argparse.Namespace) -> None:

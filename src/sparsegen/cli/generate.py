@@ -27,7 +27,7 @@ examples:
   sparsegen generate photos '*.webp' list.csv -o out   folders, patterns and tables: an object from each
   sparsegen generate a.png b.png --cameras transforms.json    one object from two posed pictures
   sparsegen generate a.png b.png --together                   one object from two photos without poses
-  sparsegen generate car.png --samples 4 --steps 10           four objects, best match to the picture first
+  sparsegen generate car.png --samples 4                      four guesses, best match to the picture first
   sparsegen generate --unconditional --steps 10 --samples 4   objects from noise alone
 
 Several pictures are several objects, unless --cameras or --together says that they show one. A table is
@@ -50,7 +50,7 @@ distance is taken.
 """
 
 
-# The fewest at which samples of the shipped weights differ (docs/gallery.md).
+# The fewest at which samples differ without exemplars (docs/gallery.md).
 _SAMPLE_STEPS = 4
 # PyTorch's generators take seeds of 64 bits.
 _SEEDS = 2**63
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--steps",
         type=int,
         metavar="N",
-        help=f"steps of the flow (default: 1, or {_SAMPLE_STEPS} for --samples)",
+        help=f"steps of the flow (default: 1, or {_SAMPLE_STEPS} for --samples of a model without exemplars)",
     )
     add("--queries", type=int, metavar="N", help="anchor queries used: fewer, fewer Gaussians (default: all)")
     add("--refine", type=int, default=0, metavar="N", help="gradient steps against the pictures (default: 0)")
@@ -94,8 +94,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from sparsegen.errors import InputError
 
-    if args.steps is None:
-        args.steps = 1 if args.samples == 1 else _SAMPLE_STEPS
     _check(args)
     clock = Clock()
     with clock("imports"):
@@ -105,6 +103,9 @@ def run(args: argparse.Namespace) -> int:
     check_method(args.matting)
     with clock("model"):
         pipeline = Pipeline.from_pretrained(args.model, args.device)
+    if args.steps is None:
+        differ = args.samples > 1 and (pipeline.exemplars is None or args.unconditional)
+        args.steps = _SAMPLE_STEPS if differ else 1
     failed = []
     for group, files in zip(groups, outputs, strict=True):
         try:
@@ -300,6 +301,12 @@ def _refine(args: argparse.Namespace, gaussians: Gaussians, views: Views) -> Gau
     return refined
 
 
+def _name(args: argparse.Namespace, sample: int) -> str:
+    if args.steps > 1:
+        return f"seed {args.seed + sample}"
+    return f"guess {sample}" if sample else "one pass"
+
+
 def _rank(
     args: argparse.Namespace, objects: list[Gaussians], views: Views | None
 ) -> tuple[list[Gaussians], list[str]]:
@@ -311,12 +318,12 @@ def _rank(
     order, scores = list(range(len(objects))), []
     if views is not None:
         order, scores = ranking.rank(objects, views)
-    labels = [f"{i}: seed {args.seed + order[i]}" for i in range(len(objects))]
+    labels = [f"{i}: {_name(args, order[i])}" for i in range(len(objects))]
     objects = [objects[i] for i in order]
     if views is not None:
         labels = [f"{label}, {score:.1f} dB" for label, score in zip(labels, scores, strict=True)]
         print(f"  samples by their match to the picture: {'; '.join(labels)}")
     least, most = ranking.range_of_likeness(objects)
-    print(f"  {args.steps} steps: all around, any two samples are {least:.1f} to {most:.1f} dB alike", end="")
+    print(f"  all around, any two samples are {least:.1f} to {most:.1f} dB alike", end="")
     print(": they hardly differ, the model is sure of what it does not see" if least > ranking.ALIKE else "")
     return objects, labels

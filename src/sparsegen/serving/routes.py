@@ -194,6 +194,7 @@ def _told(job: Job[Order, Result], ahead: int, studio: Studio) -> dict[str, Any]
         "gaussians": first.count,
         "queries": query_count(first),
         "least_queries": studio.least_queries if order else None,
+        "exemplars": studio.has_exemplars,
         "frame": scene_frame(first),
         "agreements": list(job.result.agreements),
         "cameras": [

@@ -75,6 +75,10 @@ class Studio:
     def least_queries(self) -> int | None:
         return self._pipeline.least_queries
 
+    @property
+    def has_exemplars(self) -> bool:
+        return self._pipeline.exemplars is not None
+
     def make(self, order: Order, report: Report) -> Result:
         """Cut out, find the cameras, generate. Raises `InputError` for pictures that cannot be used."""
         progress = _Progress(report, self._lock)
@@ -91,8 +95,9 @@ class Studio:
         objects = []
         for i in range(order.samples):
             done, share = 0.7 + 0.3 * i / order.samples, 0.3 / order.samples
-            progress.begin("making the object", done, share / order.steps)
-            objects.append(pipeline(views, order.steps, order.seed + i)[0].to("cpu"))
+            passes = 2 if order.steps == 1 and self.has_exemplars else order.steps
+            progress.begin("making the object", done, share / passes)
+            objects.append(pipeline.sample(i, views, order.steps, order.seed).to("cpu"))
         best_first, scores = rank(objects, views)
         agreements = dict(zip(best_first, scores, strict=True))
         return Result(
@@ -117,11 +122,10 @@ class Studio:
             raise InputError("this object has no fewer queries: its model was not trained for that")
         if not least <= queries <= most:
             raise InputError(f"{queries} queries: expected {least} to {most}")
-        seeds = [order.seed + sample]
         return self._remember(
             result,
             (sample, queries),
-            lambda: self._pipeline.generate(views, seeds, order.steps, queries=queries)[0].to("cpu"),
+            lambda: self._pipeline.sample(sample, views, order.steps, order.seed, queries).to("cpu"),
         )
 
     def likeness(self, result: Result, queries: int) -> Float[Tensor, "m m"]:

@@ -252,7 +252,8 @@ function listen() {
     attempt(makeAgain, "Making");
   });
   $("samples").addEventListener("input", () => {
-    if ($("samples").value > 1 && Number($("steps").value) === 1) $("steps").value = 10;
+    const differ = editor.job?.exemplars || Number($("steps").value) > 1;
+    if ($("samples").value > 1 && !differ) $("steps").value = 10;
   });
   $("cancel").addEventListener("click", () => stop?.abort());
   $("keep").addEventListener("input", scrub);

@@ -1,0 +1,188 @@
+"""Objects that lend their hidden sides, so that several samples from one picture really differ.
+
+A network that is trained with squared errors hardly listens to noise: from pure noise it predicts the mean
+of what the hidden side could be. So a sample does not begin there, but late on the flow's way from noise to
+a picture of another object's far side: SDEdit's idea (Meng et al., 2022), with pictures of training objects
+that look like this one where it is seen. Their paint is changed to this one's.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from sparsegen import flow
+from sparsegen.cameras import Cameras
+from sparsegen.data.packed import Viewsets
+from sparsegen.errors import InputError
+from sparsegen.formats.files import check_readable, write_bytes
+from sparsegen.gaussians import Gaussians
+from sparsegen.splatting import render
+from sparsegen.views import Views
+
+FOLDER = "exemplars"
+_PICTURES, _CAMERAS = "pictures.webp", "cameras.json"
+_QUALITY = 85
+_LONGEST = 16383  # pixels of a WebP picture's side
+
+# The time on the flow's way at which a sample begins: later (smaller) ones differ more from each other, and
+# from the picture.
+TIME = 0.25
+# A sample is drawn among so many of the exemplars that look most like the object.
+POOL = 16
+# Paint is stretched by at most so much.
+_MOST_CONTRAST = 2.0
+
+
+def save_exemplars(viewsets: Viewsets, model_folder: Path) -> None:
+    """Write all pictures as one, and their cameras, into a model's folder."""
+    n, v, h, w, _ = viewsets.images.shape
+    rows, columns = _grid(n, v, h, w)
+    if max(rows * h, columns * v * w) > _LONGEST:
+        raise InputError(
+            f"{n} exemplars of {v} views of {w} x {h} pixels do not fit into a WebP picture: take fewer"
+        )
+    tiles = np.zeros((rows * columns, v, h, w, 4), np.uint8)
+    tiles[:n] = viewsets.images
+    tiles = tiles.reshape(rows, columns, v, h, w, 4).transpose(0, 3, 1, 2, 4, 5)
+    buffer = io.BytesIO()
+    atlas = Image.fromarray(tiles.reshape(rows * h, columns * v * w, 4))
+    atlas.save(buffer, "WEBP", quality=_QUALITY, method=6)
+    cameras = viewsets.cameras
+    known = {
+        "size": [w, h],
+        "viewmats": _rounded(cameras.viewmats[..., :3, :]),
+        "Ks": _rounded(cameras.Ks[..., :2, :]),
+    }
+    write_bytes(model_folder / FOLDER / _PICTURES, buffer.getvalue())
+    write_bytes(model_folder / FOLDER / _CAMERAS, json.dumps(known, separators=(",", ":")).encode())
+
+
+def _grid(objects: int, views: int, height: int, width: int) -> tuple[int, int]:
+    """Rows, and objects in each, of a picture of all exemplars that is nearly square."""
+    columns = max(1, round(math.sqrt(objects * height / (views * width))))
+    return math.ceil(objects / columns), columns
+
+
+class Exemplars:
+    """The exemplars beside a model, read when they are first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @staticmethod
+    def beside(model_folder: Path) -> Exemplars | None:
+        """Those of a model's folder, None if it has none."""
+        folder = model_folder / FOLDER
+        return Exemplars(folder) if folder.is_dir() else None
+
+    @cached_property
+    def viewsets(self) -> Viewsets:
+        """Raises `InputError` if they cannot be read."""
+        return _load(self.folder)
+
+
+def _load(folder: Path) -> Viewsets:
+    try:
+        known = json.loads(check_readable(folder / _CAMERAS).read_text())
+        width, height = known["size"]
+        viewmats, ks = torch.tensor(known["viewmats"]), torch.tensor(known["Ks"])
+        viewmats = torch.cat([viewmats, torch.tensor([0.0, 0, 0, 1]).expand_as(viewmats[..., :1, :])], dim=-2)
+        ks = torch.cat([ks, torch.tensor([0.0, 0, 1]).expand_as(ks[..., :1, :])], dim=-2)
+        cameras = Cameras(viewmats, ks, width, height)
+        with Image.open(check_readable(folder / _PICTURES)) as atlas:
+            pixels = np.asarray(atlas.convert("RGBA"))
+        n, v = cameras.batch_shape
+        rows, columns = _grid(n, v, height, width)
+        tiles = pixels.reshape(rows, height, columns, v, width, 4).transpose(0, 2, 3, 1, 4, 5)
+        images = tiles.reshape(rows * columns, v, height, width, 4)[:n]
+        return Viewsets(images, cameras, [f"exemplar {i}" for i in range(n)])
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise InputError(
+            f"{folder}: not the exemplars of a model ({error}); write them with `sparsegen data exemplars`"
+        ) from None
+
+
+class Guide(NamedTuple):
+    """Where a sample begins: a noised picture of the hidden side, (1, 1), at `TIME`."""
+
+    noised: Views
+    time: float
+
+
+@torch.no_grad()
+def guide(exemplars: Viewsets, views: Views, seen: Gaussians, seed: int, index: int) -> Guide:
+    """The `index`-th guide for completing the object of `views` (1, V), which one pass made into `seen`.
+
+    Guides of one seed come from different exemplars, in an order that the seed says, those most like the
+    object on the side that the views show first; when all have served, with other noise.
+    """
+    directions = _directions(exemplars.cameras)  # (n, v, 3)
+    nearness = (directions @ _directions(views.cameras[0]).mT).amax(-1)  # (n, v), to any of the views
+    everyone = torch.arange(len(exemplars))
+    shown, hidden = nearness.argmax(1), nearness.argmin(1)
+    theirs = exemplars.views(everyone, shown[:, None])
+    ours = render(seen.to("cpu"), exemplars.cameras[everyone, shown], depth=False)
+    mean, spread = _paint(ours.rgb, ours.alpha)
+    assert theirs.alphas is not None
+    their_mean, their_spread = _paint(theirs.images[:, 0], theirs.alphas[:, 0])
+    contrast = (spread / their_spread).clamp(1 / _MOST_CONTRAST, _MOST_CONTRAST)
+
+    def painted(pictures: Views, which: Tensor) -> Float[Tensor, "n 3 h w"]:
+        assert pictures.alphas is not None
+        alpha = pictures.alphas[:, :1]
+        own = _uncovered(pictures.images[:, 0], alpha[:, 0])
+        new = (own - their_mean[which]) * contrast[which] + mean[which]
+        return torch.lerp(torch.ones_like(new), new.clamp(0, 1), alpha)
+
+    difference = (painted(theirs, everyone) - ours.rgb).square().mean(dim=(1, 2, 3))
+    chosen = _order(difference, seed)[index % len(exemplars)][None]
+    far = hidden[chosen][:, None]
+    clean = painted(exemplars.views(chosen, far), chosen)[:, None]  # (1, 1, 3, h, w)
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed + index))
+    noised = flow.noise_images(clean, torch.full((1, 1), TIME), noise)
+    return Guide(Views(noised, exemplars.cameras[chosen[:, None], far]), TIME)
+
+
+def _order(difference: Float[Tensor, "n"], seed: int) -> Tensor:
+    """Exemplars in the order of their use: the pool of those most alike, shuffled, and then the others."""
+    ranked = difference.argsort()
+    pool = ranked[:POOL]
+    shuffle = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
+    return torch.cat([pool[shuffle], ranked[POOL:]])
+
+
+def _directions(cameras: Cameras) -> Float[Tensor, "*batch 3"]:
+    return F.normalize(cameras.centers.float().cpu(), dim=-1)
+
+
+def _uncovered(pictures: Float[Tensor, "n 3 h w"], alpha: Float[Tensor, "n h w"]) -> Float[Tensor, "n 3 h w"]:
+    """Colors of pictures over white, without the white."""
+    cover = alpha[:, None]
+    return ((pictures - (1 - cover)) / cover.clamp_min(0.05)).clamp(0, 1)
+
+
+def _paint(
+    pictures: Float[Tensor, "n 3 h w"], alpha: Float[Tensor, "n h w"]
+) -> tuple[Float[Tensor, "n 3 1 1"], Float[Tensor, "n 3 1 1"]]:
+    """Mean and spread of the colors of each picture's object."""
+    share = (alpha / alpha.sum(dim=(1, 2), keepdim=True).clamp_min(1))[:, None]
+    own = _uncovered(pictures, alpha)
+    mean = (share * own).sum(dim=(2, 3), keepdim=True)
+    spread = (share * (own - mean).square()).sum(dim=(2, 3), keepdim=True).sqrt()
+    return mean, spread.clamp_min(0.02)
+
+
+def _rounded(x: Tensor) -> list:
+    return np.round(x.double().numpy(), 6).tolist()
