@@ -1,4 +1,4 @@
-"""How far samples from one picture differ, and what that costs: `python benchmarks/sample_diversity.py PACK`.
+"""How far samples from one picture differ, and at what cost: `python benchmarks/sample_diversity.py PACK`.
 
 PACK holds objects on the test spiral (`sparsegen data cars ... --split test --pack`). In one step, sample 0 is
 one pass of the network and the others follow exemplars; with more steps, samples follow noise.
@@ -25,7 +25,7 @@ HIDDEN = -0.2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="How far samples from one picture differ, and at what cost.")
     parser.add_argument("pack", type=Path)
     parser.add_argument("--model", type=Path, help="model folder (default: shipped weights)")
     parser.add_argument("--every", type=int, default=5, help="one object of so many (default: 5)")
