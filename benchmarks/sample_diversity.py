@@ -1,7 +1,7 @@
 """How far samples from one picture differ, and at what cost: `python benchmarks/sample_diversity.py PACK`.
 
-PACK holds objects on the test spiral (`sparsegen data cars ... --split test --pack`). In one step, sample 0 is
-one pass of the network and the others follow exemplars; with more steps, samples follow noise.
+PACK holds objects on the test spiral (`sparsegen data cars ... --split test --pack`). In one step, sample 0
+is one pass of the network and the others follow exemplars; with more steps, samples follow noise.
 """
 
 from __future__ import annotations
