@@ -21,6 +21,7 @@ CAR = Path(__file__).parents[1] / "examples" / "car.png"
 _ARGUMENTS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
 # Only a page that hangs waits as long.
 _PATIENCE = 600_000
+_TO_THE_BACK = 17  # presses of an arrow key, ten degrees each
 
 
 def main() -> None:
@@ -76,6 +77,10 @@ def take_desktop(page: Page, address: str, args: argparse.Namespace) -> None:
     page.wait_for_selector("#compare:not([hidden])")
     rest(page)
     page.click("#compare")
+    rest(page)
+    page.locator("#compared canvas").first.focus()
+    for _ in range(_TO_THE_BACK):
+        page.keyboard.press("ArrowRight")
     rest(page)
     page.screenshot(path=args.output / "page_samples.png")
 

@@ -40,9 +40,10 @@ _LONGEST = 16383  # pixels of a WebP picture's side
 # from the picture.
 TIME = 0.25
 # A sample is drawn among so many of the exemplars that look most like the object.
-POOL = 16
-# Paint is stretched by at most so much.
-_MOST_CONTRAST = 2.0
+POOL = 6
+# Colors count as the same paint while they are this close, in RGB.
+_SAME_PAINT = 0.2
+_MEAN_SHIFTS = 8
 
 
 def save_exemplars(viewsets: Viewsets, model_folder: Path) -> None:
@@ -134,16 +135,16 @@ def guide(exemplars: Viewsets, views: Views, seen: Gaussians, seed: int, index: 
     shown, hidden = nearness.argmax(1), nearness.argmin(1)
     theirs = exemplars.views(everyone, shown[:, None])
     ours = render(seen.to("cpu"), exemplars.cameras[everyone, shown], depth=False)
-    mean, spread = _paint(ours.rgb, ours.alpha)
     assert theirs.alphas is not None
-    their_mean, their_spread = _paint(theirs.images[:, 0], theirs.alphas[:, 0])
-    contrast = (spread / their_spread).clamp(1 / _MOST_CONTRAST, _MOST_CONTRAST)
+    paint = _paint(_uncovered(ours.rgb, ours.alpha), ours.alpha)
+    their_paint = _paint(_uncovered(theirs.images[:, 0], theirs.alphas[:, 0]), theirs.alphas[:, 0])
 
     def painted(pictures: Views, which: Tensor) -> Float[Tensor, "n 3 h w"]:
         assert pictures.alphas is not None
         alpha = pictures.alphas[:, :1]
         own = _uncovered(pictures.images[:, 0], alpha[:, 0])
-        new = (own - their_mean[which]) * contrast[which] + mean[which]
+        change = paint[which] - their_paint[which]
+        new = own + _likeness(own, their_paint[which]) * change
         return torch.lerp(torch.ones_like(new), new.clamp(0, 1), alpha)
 
     difference = (painted(theirs, everyone) - ours.rgb).square().mean(dim=(1, 2, 3))
@@ -173,15 +174,23 @@ def _uncovered(pictures: Float[Tensor, "n 3 h w"], alpha: Float[Tensor, "n h w"]
     return ((pictures - (1 - cover)) / cover.clamp_min(0.05)).clamp(0, 1)
 
 
-def _paint(
-    pictures: Float[Tensor, "n 3 h w"], alpha: Float[Tensor, "n h w"]
-) -> tuple[Float[Tensor, "n 3 1 1"], Float[Tensor, "n 3 1 1"]]:
-    """Mean and spread of the colors of each picture's object."""
-    share = (alpha / alpha.sum(dim=(1, 2), keepdim=True).clamp_min(1))[:, None]
-    own = _uncovered(pictures, alpha)
-    mean = (share * own).sum(dim=(2, 3), keepdim=True)
-    spread = (share * (own - mean).square()).sum(dim=(2, 3), keepdim=True).sqrt()
-    return mean, spread.clamp_min(0.02)
+def _paint(colors: Float[Tensor, "n 3 h w"], alpha: Float[Tensor, "n h w"]) -> Float[Tensor, "n 3 1 1"]:
+    """The color that most of each picture's object has: where mean shift goes from the mean."""
+    share = alpha[:, None]
+    paint = _mean(colors, share)
+    for _ in range(_MEAN_SHIFTS):
+        paint = _mean(colors, share * _likeness(colors, paint))
+    return paint
+
+
+def _likeness(colors: Float[Tensor, "n 3 h w"], paint: Float[Tensor, "n 3 1 1"]) -> Float[Tensor, "n 1 h w"]:
+    distance = (colors - paint).square().sum(dim=1, keepdim=True)
+    return torch.exp(-0.5 * distance / _SAME_PAINT**2)
+
+
+def _mean(colors: Float[Tensor, "n 3 h w"], shares: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n 3 1 1"]:
+    total = shares.sum(dim=(2, 3), keepdim=True).clamp_min(1e-6)
+    return (shares * colors).sum(dim=(2, 3), keepdim=True) / total
 
 
 def _rounded(x: Tensor) -> list:
