@@ -50,6 +50,7 @@ def test_a_table_brings_masks_and_angles(tmp_path):
         ("picture\n", "no rows"),
         ("picture,azimuth\na.png,left\n", r"line 2: azimuth.*'left'"),
         ("picture,azimuth\na.png,1\nb.png,inf\n", "line 3"),
+        ("picture,elevation\na.png,100\n", "line 2: elevation"),
         ("picture,mask\n,m.png\n", "line 2: no picture"),
         ("picture\na.png,b.png\n", "more cells"),
         ('picture\n"a.png\n', "comma-separated"),

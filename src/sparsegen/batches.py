@@ -147,4 +147,6 @@ def _angle(path: Path, line: int, name: str, text: str | None) -> float | None:
         angle = math.nan
     if not math.isfinite(angle):
         raise InputError(f"{path}, line {line}: {name}: expected an angle in degrees, found {text!r}")
+    if name == "elevation" and abs(angle) > 90:
+        raise InputError(f"{path}, line {line}: elevation: expected -90 to 90 degrees, found {text!r}")
     return angle

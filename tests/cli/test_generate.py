@@ -300,6 +300,7 @@ def test_render_writes_video_picture_or_folder(tmp_path, ply):
         (["-o", "turn.avi"], "turn.avi"),
         (["--size", "100000"], "--size"),
         (["--elevation", "inf"], "--elevation"),
+        (["--elevation", "91"], "--elevation"),
         (["--background", "2"], "--background"),
     ],
 )

@@ -75,6 +75,15 @@ def test_feedback_is_silent_where_the_pictures_agree_and_names_the_color_that_is
     torch.testing.assert_close(error, torch.tensor([0.8, 0.0, -0.8]), atol=0.15, rtol=0)
 
 
+def test_feedback_is_drawn_in_full_precision_whatever_the_network_computes_in():
+    camera = orbit(1, elevation=0.3, size=32).reshape(1, 1)
+    gaussians = solid([[0.1, 0.0, 0.0], [0.0, 0.2, 0.1]], [[0.9, 0.1, 0.1], [0.1, 0.1, 0.9]])
+    lookup = Lookup(torch.ones(1, 1, 3, 32, 32), camera, torch.ones(1, 1), symmetric=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = feedback_maps(gaussians, lookup)
+    assert torch.equal(found, feedback_maps(gaussians, lookup))
+
+
 def test_feedback_tells_a_hidden_gaussian_how_far_behind_the_surface_it_lies():
     camera = orbit(1, elevation=0.0, size=64).reshape(1, 1)
     toward = torch.nn.functional.normalize(camera.centers[0, 0], dim=0)

@@ -23,3 +23,5 @@ def check_options(args: argparse.Namespace) -> None:
         value = getattr(args, option)
         if value is not None and not math.isfinite(value):
             raise InputError(f"--{option}: expected an angle in degrees, found {value}")
+    if args.elevation is not None and abs(args.elevation) > 90:
+        raise InputError(f"--elevation: expected -90 (below) to 90 degrees (above), found {args.elevation:g}")

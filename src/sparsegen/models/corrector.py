@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from sparsegen.gaussians import Gaussians
 from sparsegen.models.anchor_sampling import Lookup, Sights
 from sparsegen.models.gaussian_head import RawGaussians
-from sparsegen.models.layers import channels_last
+from sparsegen.models.layers import channels_last, full_precision
 from sparsegen.splatting import render
 
 
@@ -41,7 +41,7 @@ class SharpEncoder(nn.Module):
 def feedback_maps(gaussians: Gaussians, lookup: Lookup) -> Float[Tensor, "b v 5 s s"]:
     """What the views show of Gaussians: the picture minus their color over white, their coverage, and their
     depth times coverage, in world units. No gradients flow through it."""
-    with torch.no_grad():
+    with torch.no_grad(), full_precision(gaussians.means.device):
         drawn = render(gaussians, lookup.cameras)
         assert drawn.depth is not None
         seen = torch.stack([drawn.alpha, drawn.alpha * drawn.depth], dim=2)
