@@ -40,6 +40,22 @@ def test_untrained_blocks_leave_the_two_convolutions_and_the_tokens_as_they_are(
     torch.testing.assert_close(around[..., 0, 0], around[..., 1, 1])  # one token, far from the next
 
 
+def test_the_map_is_the_same_to_the_last_bit_whatever_the_number_of_threads():
+    torch.manual_seed(0)
+    model = DetailEncoder(channels=12, width=48, token_width=6, blocks=1)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    pictures, maps = torch.rand(1, 1, 12, 128, 128), torch.rand(1, 1, 6, 8, 8)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(model(pictures, maps))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*found)
+
+
 def test_every_part_of_the_fine_map_learns():
     model = encoder(2)
     for parameter in model.parameters():

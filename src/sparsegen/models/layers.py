@@ -71,6 +71,17 @@ def channels_last(pictures: Float[Tensor, "b v i s s"]) -> Float[Tensor, "bv i s
     return pictures.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
+class MapNorm(nn.GroupNorm):
+    """Normalises whole maps. PyTorch's sums over channels-last maps depend on the number of threads; these do
+    not."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(1, width)
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return super().forward(input.contiguous()).contiguous(memory_format=torch.channels_last)
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions of a map, added to it; nothing at the start."""
 
@@ -79,7 +90,7 @@ class ResidualBlock(nn.Module):
         first, last = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
-        self.net = nn.Sequential(nn.GroupNorm(1, width), first, nn.GELU(), last)
+        self.net = nn.Sequential(MapNorm(width), first, nn.GELU(), last)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return x + self.net(x)
