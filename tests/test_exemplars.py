@@ -78,12 +78,12 @@ def test_the_exemplar_of_the_same_shape_comes_first_whatever_its_paint(monkeypat
 
 
 def test_a_guide_shows_the_far_side_in_our_paint_on_the_flows_way(monkeypatch):
-    monkeypatch.setattr(exemplars, "TIME", 1e-4)
+    monkeypatch.setattr(exemplars, "TIMES", (1e-4,))
     ours = bar(0.8, [0.7, 0.6, 0.1], [0.7, 0.6, 0.1])
     views = seen_from_the_front(ours)
     theirs = bar(0.8, [0.2, 0.3, 0.8], [0.2, 0.3, 0.8])
-    noised, time = guide(viewsets([theirs]), views, ours, seed=0, index=0)
-    assert time == 1e-4
+    noised, times = guide(viewsets([theirs]), views, ours, seed=0, index=0)
+    assert times == (1e-4,)
     direction = torch.nn.functional.normalize(noised.cameras.centers[0, 0], dim=0)
     assert direction @ torch.nn.functional.normalize(views.cameras.centers[0, 0], dim=0) < -0.6
     truth = render(ours, noised.cameras[0], depth=False).rgb[0]
@@ -97,9 +97,9 @@ def test_noise_is_mixed_in_by_the_flows_rule(monkeypatch):
     views = seen_from_the_front(ours)
     clean, noised = [], guide(data, views, ours, seed=3, index=4)
     for time in (1e-6, 1 - 1e-6):
-        monkeypatch.setattr(exemplars, "TIME", time)
+        monkeypatch.setattr(exemplars, "TIMES", (time,))
         clean.append(guide(data, views, ours, seed=3, index=4).noised.images)
-    t = noised.time
+    t = noised.times[0]
     torch.testing.assert_close(noised.noised.images, (1 - t) * clean[0] + t * clean[1], atol=1e-4, rtol=0)
     noise = (clean[1] - 0.5) / 0.5
     assert abs(noise.mean()) < 0.05

@@ -36,9 +36,9 @@ _PICTURES, _CAMERAS = "pictures.webp", "cameras.json"
 _QUALITY = 85
 _LONGEST = 16383  # pixels of a WebP picture's side
 
-# The time on the flow's way at which a sample begins: later (smaller) ones differ more from each other, and
-# from the picture.
-TIME = 0.25
+# The times on the flow's way that a sample visits. A later (smaller) beginning makes samples differ more from
+# each other, and from the picture; the last is late, because colors of the noised view are mixed in.
+TIMES = (0.25, 0.02)
 # A sample is drawn among so many of the exemplars that look most like the object.
 POOL = 6
 # Colors count as the same paint while they are this close, in RGB.
@@ -116,10 +116,10 @@ def _load(folder: Path) -> Viewsets:
 
 
 class Guide(NamedTuple):
-    """Where a sample begins: a noised picture of the hidden side, (1, 1), at `TIME`."""
+    """Where a sample begins: a noised picture of the hidden side, (1, 1), at the first of `times`."""
 
     noised: Views
-    time: float
+    times: tuple[float, ...]
 
 
 @torch.no_grad()
@@ -152,8 +152,8 @@ def guide(exemplars: Viewsets, views: Views, seen: Gaussians, seed: int, index: 
     far = hidden[chosen][:, None]
     clean = painted(exemplars.views(chosen, far), chosen)[:, None]  # (1, 1, 3, h, w)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed + index))
-    noised = flow.noise_images(clean, torch.full((1, 1), TIME), noise)
-    return Guide(Views(noised, exemplars.cameras[chosen[:, None], far]), TIME)
+    noised = flow.noise_images(clean, torch.full((1, 1), TIMES[0]), noise)
+    return Guide(Views(noised, exemplars.cameras[chosen[:, None], far]), TIMES)
 
 
 def _order(difference: Float[Tensor, "n"], seed: int) -> Tensor:

@@ -111,9 +111,8 @@ class Pipeline:
         if noised.images.shape[-1] != clean.images.shape[-1]:
             found = f"{noised.images.shape[-1]} pixels"
             raise InputError(f"exemplars of {found}: expected {clean.images.shape[-1]}, as the network's")
-        cameras = noised.cameras.to(self.device)
-        with torch.no_grad():
-            return self._denoise(clean, noised.images.to(self.device), cameras, begin.time, None, queries)[0]
+        noisy, cameras = noised.images.to(self.device), noised.cameras.to(self.device)
+        return self._finish(clean, noisy, cameras, begin.times, queries)[0]
 
     @torch.no_grad()
     def generate(
@@ -152,13 +151,7 @@ class Pipeline:
             return self.reconstruct(clean, queries)
         cameras = (placeholders or _placeholder_cameras(views, len(seeds), size)).to(self.device)
         noisy = _noise(seeds, cameras).to(self.device)
-        grid = flow.time_grid(steps).tolist()
-        conditioning: Tensor | None = None
-        for time, next_time in pairwise(grid[:-1]):
-            gaussians = self._denoise(clean, noisy, cameras, time, conditioning, queries)
-            conditioning = render(gaussians, cameras, depth=False).rgb.clamp(0, 1)
-            noisy = flow.euler_step(noisy, conditioning, time, next_time)
-        return self._denoise(clean, noisy, cameras, grid[-2], conditioning, queries)
+        return self._finish(clean, noisy, cameras, flow.time_grid(steps)[:-1].tolist(), queries)
 
     @torch.no_grad()
     def reconstruct(self, views: Views, queries: int | None = None) -> Gaussians:
@@ -166,6 +159,23 @@ class Pipeline:
         views = views.without_alphas().to(self.device)
         with self.turn():
             return self.model(views, views.images.new_zeros(views.images.shape[:2]), queries=queries)[-1]
+
+    @torch.no_grad()
+    def _finish(
+        self,
+        clean: Views | None,
+        noisy: Float[Tensor, "b n 3 h w"],
+        cameras: Cameras,
+        times: Sequence[float],
+        queries: int | None,
+    ) -> Gaussians:
+        """From noised views at the first of `times` along the flow to the last, and to what is seen there."""
+        conditioning: Tensor | None = None
+        for time, next_time in pairwise(times):
+            gaussians = self._denoise(clean, noisy, cameras, time, conditioning, queries)
+            conditioning = render(gaussians, cameras, depth=False).rgb.clamp(0, 1)
+            noisy = flow.euler_step(noisy, conditioning, time, next_time)
+        return self._denoise(clean, noisy, cameras, times[-1], conditioning, queries)
 
     def _denoise(
         self,

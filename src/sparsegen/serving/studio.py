@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sparsegen.editing import attention_likeness
 from sparsegen.errors import InputError
+from sparsegen.exemplars import TIMES
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.joint_pose import find_cameras_together
@@ -95,7 +96,7 @@ class Studio:
         objects = []
         for i in range(order.samples):
             done, share = 0.7 + 0.3 * i / order.samples, 0.3 / order.samples
-            passes = 2 if order.steps == 1 and self.has_exemplars else order.steps
+            passes = 1 + len(TIMES) if order.steps == 1 and self.has_exemplars else order.steps
             progress.begin("making the object", done, share / passes)
             objects.append(pipeline.sample(i, views, order.steps, order.seed).to("cpu"))
         best_first, scores = rank(objects, views)
