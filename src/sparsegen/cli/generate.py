@@ -104,8 +104,8 @@ def run(args: argparse.Namespace) -> int:
     with clock("model"):
         pipeline = Pipeline.from_pretrained(args.model, args.device)
     if args.steps is None:
-        differ = args.samples > 1 and (pipeline.exemplars is None or args.unconditional)
-        args.steps = _SAMPLE_STEPS if differ else 1
+        from_noise = args.samples > 1 and (pipeline.exemplars is None or args.unconditional)
+        args.steps = _SAMPLE_STEPS if from_noise else 1
     failed = []
     for group, files in zip(groups, outputs, strict=True):
         try:
