@@ -16,7 +16,7 @@ from sparsegen.cli.main import main
 from sparsegen.data.cars import cars, cars_named
 from sparsegen.data.depths import load_depths, render_dataset, save_depths
 from sparsegen.data.packed import Viewsets, save_packed
-from sparsegen.data.render import normalize
+from sparsegen.data.render import LIGHTS, Light, normalize
 from sparsegen.data.viewpoints import spiral_views
 from sparsegen.errors import InputError
 
@@ -30,6 +30,9 @@ class Box:
 
     def scene(self) -> trimesh.Scene:
         return trimesh.Scene(trimesh.creation.box(self.extents))
+
+    def lights(self) -> tuple[Light, ...]:
+        return LIGHTS
 
 
 BOXES = [Box("low", (1, 2, 0.5)), Box("high", (0.5, 0.6, 2))]
@@ -71,6 +74,8 @@ def test_a_boxs_depth_is_that_of_its_planes(viewsets: Viewsets, tmp_path: Path) 
 def test_cars_are_known_by_their_names() -> None:
     some = cars(3, 2, "val")
     assert cars_named([car.name for car in some[1:]]) == some[1:]
+    racers = cars(3, 2, "val", racing=True)
+    assert cars_named([car.name for car in racers]) == racers
     assert cars_named(["car-val-2", "chair-val-2-000001", "car-other-2-000001"]) == []
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from sparsegen.cli.main import main
 from sparsegen.data.packed import Viewset, collect, load_packed, save_packed, write_packed
 from sparsegen.errors import InputError
 
@@ -31,6 +32,21 @@ def test_the_same_viewsets_are_the_same_bytes(make_viewsets, tmp_path):
     save_packed(viewsets, tmp_path / "x.pack")
     save_packed(load_packed(tmp_path / "x.pack"), tmp_path / "y.pack")
     assert (tmp_path / "x.pack").read_bytes() == (tmp_path / "y.pack").read_bytes()
+
+
+def test_datasets_are_packed_together(make_viewsets, tmp_path, capsys):
+    one, two = make_viewsets(names=("a", "b")), make_viewsets(names=("c",))
+    paths = [str(tmp_path / name) for name in ("one.pack", "two.pack", "both.pack")]
+    save_packed(one, paths[0])
+    save_packed(two, paths[1])
+    assert main(["data", "pack", *paths]) == 0
+    both = load_packed(paths[2])
+    assert list(both.names) == ["a", "b", "c"]
+    assert np.array_equal(both.images, np.concatenate([one.images, two.images]))
+    assert torch.equal(both.cameras.viewmats[2], two.cameras.viewmats[0])
+    assert main(["data", "pack", paths[0], paths[2], str(tmp_path / "twice.pack")]) == 2
+    assert "'a'" in capsys.readouterr().err
+    assert not (tmp_path / "twice.pack").exists()
 
 
 def test_safetensors_reads_it(make_viewsets, tmp_path):

@@ -30,10 +30,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="train",
         help="no car is in two splits (default: train)",
     )
+    cars.add_argument(
+        "--racing",
+        action="store_true",
+        help="with liveries, lettering and wings, each in light of its own: to learn to copy what is seen",
+    )
     _add_rendering(cars)
 
-    pack = verbs.add_parser("pack", help="pack a folder in the SRN, NeRF or CO3D layout into one file")
-    pack.add_argument("folder", type=Path)
+    pack = verbs.add_parser("pack", help="pack datasets into one file")
+    pack.add_argument(
+        "datasets",
+        nargs="+",
+        type=Path,
+        metavar="DATASET",
+        help="folders in the SRN, NeRF or CO3D layout, and packed files",
+    )
     pack.add_argument("out", type=Path, metavar="OUT")
 
     depth = verbs.add_parser("depth", help="true depth of a dataset's views, for `sparsegen eval --depth`")
@@ -115,7 +126,7 @@ def _cars(args: argparse.Namespace) -> None:
     from sparsegen.data.cars import car_cameras, cars
 
     _check_counts(args, "views", "size", "jobs")
-    subjects = cars(args.count, args.seed, args.split)
+    subjects = cars(args.count, args.seed, args.split, args.racing)
     spiral = args.split != "train" if args.spiral is None else args.spiral
     cameras = car_cameras(subjects, args.views or (25 if spiral else 16), args.size, spiral)
     _render_to(args, subjects, cameras, args.out if args.pack else args.out / args.split)
@@ -129,11 +140,18 @@ def _render_to(args: argparse.Namespace, subjects: list, cameras: list, out: Pat
 
 
 def _pack(args: argparse.Namespace) -> None:
-    from sparsegen.data.loading import iterate_folder
-    from sparsegen.data.packed import write_packed
+    from itertools import chain
 
-    names, viewsets = iterate_folder(args.folder)
-    write_packed(names, viewsets, args.out)
+    from sparsegen.data.loading import iterate_viewsets
+    from sparsegen.data.packed import write_packed
+    from sparsegen.errors import InputError
+
+    every = [iterate_viewsets(path) for path in args.datasets]
+    names = [name for found, _ in every for name in found]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"two objects are called {twice!r}; rename one of them")
+    write_packed(names, chain.from_iterable(viewsets for _, viewsets in every), args.out)
     print(f"{args.out}: {len(names)} objects")
 
 

@@ -16,24 +16,32 @@ from sparsegen.errors import InputError
 if TYPE_CHECKING:
     import trimesh
 
+    from sparsegen.data.render import Light
+
 SPLITS = ("train", "val", "test")
 MAX_COUNT = 1_000_000  # cars in one split of one seed
 
 
 @dataclass(frozen=True)
 class Car:
-    """One car as a subject of rendering."""
+    """One car as a subject of rendering. A race car wears a livery, and stands in light of its own."""
 
     name: str
     seed: int
+    racing: bool = False
 
     def scene(self) -> trimesh.Scene:
         from sparsegen.data.procedural.cars import make_car
 
-        return make_car(self.seed)
+        return make_car(self.seed, racing=self.racing)
+
+    def lights(self) -> tuple[Light, ...]:
+        from sparsegen.data.render import LIGHTS, draw_lights
+
+        return draw_lights(np.random.default_rng([self.seed, 2])) if self.racing else LIGHTS
 
 
-def cars(count: int, seed: int, split: str) -> list[Car]:
+def cars(count: int, seed: int, split: str, racing: bool = False) -> list[Car]:
     """The first `count` cars of a split. No car is in two splits, whatever their seeds and counts."""
     if split not in SPLITS:
         raise InputError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
@@ -41,19 +49,19 @@ def cars(count: int, seed: int, split: str) -> list[Car]:
         raise InputError(f"-n: expected 1 to {MAX_COUNT} cars, found {count}")
     if seed < 0:
         raise InputError(f"--seed: expected an integer of at least 0, found {seed}")
-    return [_car(split, seed, i) for i in range(count)]
+    return [_car(split, seed, i, racing) for i in range(count)]
 
 
 def cars_named(names: Sequence[str]) -> list[Car]:
     """The cars among `names`, which say what seed each has."""
-    found = [re.fullmatch(r"car-(\w+)-(\d+)-(\d{6})", name) for name in names]
-    parts = [m.groups() for m in found if m and m[1] in SPLITS]
-    return [_car(split, int(seed), int(i)) for split, seed, i in parts]
+    found = [re.fullmatch(r"(car|racer)-(\w+)-(\d+)-(\d{6})", name) for name in names]
+    parts = [m.groups() for m in found if m and m[2] in SPLITS]
+    return [_car(split, int(seed), int(i), kind == "racer") for kind, split, seed, i in parts]
 
 
-def _car(split: str, seed: int, i: int) -> Car:
+def _car(split: str, seed: int, i: int, racing: bool) -> Car:
     start = (seed * len(SPLITS) + SPLITS.index(split)) * MAX_COUNT
-    return Car(f"car-{split}-{seed}-{i:06d}", start + i)
+    return Car(f"{'racer' if racing else 'car'}-{split}-{seed}-{i:06d}", start + i, racing)
 
 
 def car_cameras(subjects: list[Car], views: int, size: int, spiral: bool) -> list[Cameras]:

@@ -20,6 +20,15 @@ def load_viewsets(path: str | Path) -> Viewsets:
     return load_packed(path)
 
 
+def iterate_viewsets(path: str | Path) -> tuple[list[str], Iterator[Viewset]]:
+    """The names of a dataset's objects, and the objects one by one, from a packed file or a folder."""
+    path = Path(path)
+    if path.is_dir() or path.suffix == ".json":
+        return iterate_folder(path)
+    packed = load_packed(path)
+    return list(packed.names), packed.singles()
+
+
 def iterate_folder(path: str | Path) -> tuple[list[str], Iterator[Viewset]]:
     """The names of a folder's objects, and the objects one by one, whatever its layout."""
     path = Path(path)

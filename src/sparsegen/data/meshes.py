@@ -17,6 +17,8 @@ from sparsegen.formats.files import check_readable
 if TYPE_CHECKING:
     import trimesh
 
+    from sparsegen.data.render import Light
+
 EXTENSIONS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".dae")
 # By their rules or by habit, these formats have +Y up and +Z in front; COLLADA files say it; the others
 # have +Z up.
@@ -35,6 +37,11 @@ class MeshFile:
 
     def scene(self) -> trimesh.Scene:
         return load_scene(self.path, self.up)
+
+    def lights(self) -> tuple[Light, ...]:
+        from sparsegen.data.render import LIGHTS
+
+        return LIGHTS
 
 
 def find_meshes(paths: Sequence[str | Path], up: str = "auto") -> list[MeshFile]:

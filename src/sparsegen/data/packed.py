@@ -10,7 +10,7 @@ import json
 import math
 import mmap
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,11 @@ class Viewsets:
     def __len__(self) -> int:
         return len(self.names)
 
+    def singles(self) -> Iterator[Viewset]:
+        """The objects one by one."""
+        for i, name in enumerate(self.names):
+            yield Viewset(name, self.images[i], self.cameras[i], self.has_alpha)
+
     def views(
         self,
         object_ids: Int[Tensor, "b"] | Int[ndarray, "b"],
@@ -110,11 +115,7 @@ def collect(viewsets: Iterable[Viewset], source: str | Path) -> Viewsets:
 
 def save_packed(viewsets: Viewsets, path: str | Path) -> None:
     """Write viewsets to one file."""
-    singles = (
-        Viewset(name, viewsets.images[i], viewsets.cameras[i], viewsets.has_alpha)
-        for i, name in enumerate(viewsets.names)
-    )
-    write_packed(viewsets.names, singles, path)
+    write_packed(viewsets.names, viewsets.singles(), path)
 
 
 def write_packed(names: Sequence[str], viewsets: Iterable[Viewset], path: str | Path) -> None:

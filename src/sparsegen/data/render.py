@@ -41,12 +41,28 @@ LIGHTS = (
     Light((-0.9, 0.0, -0.25), 0.6),
     Light((0.9, 0.0, -0.3), 0.7),
 )
+# Of light of an object's own: how much every lamp may differ, and how far it may be moved.
+_LIGHT_FACTORS = (0.3, 1.7)
+_LIGHT_SHIFT = 0.35
 # Highlights that move with the camera cannot be fitted by Gaussians of one colour: paint is kept dull.
 MIN_ROUGHNESS = 0.4
 SPECULAR = 0.2
 NEAR = 1e-3
 BLOCK_SIZE = 32  # pixels on a side that one thread renders at a time
 SAMPLES = 4  # rays in a pixel, for each light
+
+
+def draw_lights(rng: np.random.Generator) -> tuple[Light, ...]:
+    """The studio with every lamp moved, brighter or darker, no longer the same on both sides of an object;
+    together the lamps give about as much light as before."""
+    factors = rng.uniform(*_LIGHT_FACTORS, len(LIGHTS))
+    given = sum(light.irradiance for light in LIGHTS)
+    factors *= rng.uniform(0.8, 1.15) * given / float(np.dot(factors, [light.irradiance for light in LIGHTS]))
+    lights = []
+    for light, factor in zip(LIGHTS, factors.tolist(), strict=True):
+        x, y, z = (np.array(light.direction) + rng.normal(0, _LIGHT_SHIFT, 3)).tolist()
+        lights.append(Light((x, y, min(z, -0.1)), factor * light.irradiance))
+    return tuple(lights)
 
 
 def normalize(scene: trimesh.Scene) -> trimesh.Scene:

@@ -27,6 +27,8 @@ from sparsegen.formats.files import atomic_path
 if TYPE_CHECKING:
     import trimesh
 
+    from sparsegen.data.render import Light
+
 logger = logging.getLogger(__name__)
 
 
@@ -37,6 +39,8 @@ class Subject(Protocol):
     def name(self) -> str: ...
 
     def scene(self) -> trimesh.Scene: ...
+
+    def lights(self) -> tuple[Light, ...]: ...
 
 
 class Store(Protocol):
@@ -213,7 +217,7 @@ def _run(task: _Task) -> str | None:
 
     subject, cameras, store = task
     try:
-        images = render_views(normalize(subject.scene()), cameras)
+        images = render_views(normalize(subject.scene()), cameras, lights=subject.lights())
     except InputError as error:
         message = str(error)
         return message if subject.name in message else f"{subject.name}: {message}"

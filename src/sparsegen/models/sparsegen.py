@@ -25,7 +25,7 @@ from sparsegen.cameras import Cameras
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 from sparsegen.models.anchor_sampling import DetailEncoder, Lookup, Sights, clean_weights
-from sparsegen.models.corrector import Corrector, SharpEncoder, feedback_maps
+from sparsegen.models.corrector import Corrector, SharpEncoder, feedback, feedback_with_slopes
 from sparsegen.models.expansion import DecoderLayer, EncoderLayer
 from sparsegen.models.gaussian_head import GaussianHead, GaussianHeadConfig, Placed, RawGaussians, raw_sizes
 from sparsegen.models.image_encoder import CHANNELS, ImageEncoder, ImageEncoderConfig, encoder_input
@@ -46,7 +46,8 @@ class ModelConfig(NetworkConfig):
     mirror images in the plane y = 0, and features and colors are read at mirrored points as well.
     `registers`: learned tokens beside the queries that make no Gaussians, a store for what all of them need.
     `corrections`: how often each Gaussian of the last layer looks again, for itself, at a sharper map.
-    With `feedback` it is told how the pictures differ from what the Gaussians of the moment look like.
+    With `feedback` it is told how the pictures differ from what the Gaussians of the moment look like, and
+    with `slopes` as well which way its parameters would have to go for the pictures to be met.
     `detail_blocks`: depth of the fine map that Gaussians are looked up in.
     `needs_placeholders`: noise placeholders stand beside the clean views even where one step is taken.
     `truncate_times` cuts times to thousandths, as the reference does when it samples.
@@ -72,6 +73,7 @@ class ModelConfig(NetworkConfig):
     detail_blocks: int = 0
     corrections: int = 2
     feedback: bool = False
+    slopes: bool = False
     sharp_width: int = 32
     truncate_times: bool = False
     image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
@@ -96,6 +98,8 @@ class ModelConfig(NetworkConfig):
         super().check()
         if self.num_queries < 1:
             raise InputError(f"num_queries={self.num_queries}: expected at least 1")
+        if self.slopes and not self.feedback:
+            raise InputError("slopes=True: expected feedback=True beside it")
         if self.registers < 0:
             raise InputError(f"registers={self.registers}: expected 0 or more")
         if self.anchor_sampling not in ("off", "anchors", "gaussians"):
@@ -139,7 +143,7 @@ class SparseGen(Network[ModelConfig]):
             sizes = raw_sizes(config.head.picture_colors)
             self.sharp = SharpEncoder(CHANNELS, config.detail_width, sharp)
             self.correctors.extend(
-                Corrector(width, config.expansion, sharp, sights, sizes, config.feedback)
+                Corrector(width, config.expansion, sharp, sights, sizes, config.feedback, config.slopes)
                 for _ in range(config.corrections)
             )
         self._query_memo, self._position_memo = _Memo(), _Memo()
@@ -271,11 +275,18 @@ class SparseGen(Network[ModelConfig]):
         sharp: Float[Tensor, "b v d h h"],
         lookup: Lookup,
     ) -> Placed:
+        def place(raw: RawGaussians) -> Placed:
+            return head.place(raw, anchors, lookup)
+
         for corrector in self.correctors:
             sights = placed.sights or lookup.sights(placed.gaussians.means.detach())
-            feedback = feedback_maps(placed.gaussians, lookup) if self.config.feedback else None
-            raw = corrector(raw, x, sights, sharp, lookup.images, feedback)
-            placed = head.place(raw, anchors, lookup)
+            seen = None
+            if self.config.slopes:
+                seen = feedback_with_slopes(raw, place, lookup)
+            elif self.config.feedback:
+                seen = feedback(placed.gaussians, lookup)
+            raw = corrector(raw, x, sights, sharp, lookup.images, seen)
+            placed = place(raw)
         return placed
 
     def _positions(self, cameras: Cameras, grid: int) -> Float[Tensor, "b v n c"] | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -49,8 +52,7 @@ def render(
     colors, [0, 1], and are differentiable in all Gaussian parameters. `background` None leaves the
     colors premultiplied. `backend` is "cpu" (Numba), "triton" or "cuda" (gsplat), in float32, or
     "reference" (plain PyTorch, any dtype and device; its module states what all of them compute), or
-    "auto": on CUDA Triton, or gsplat where Triton is not installed; elsewhere Numba, and "reference" where a
-    network is exported. Only "reference" has
+    "auto": on CUDA Triton, or gsplat where Triton is not installed; elsewhere Numba. Only "reference" has
     gradients for cameras. Raises InputError for a backend that is unknown or cannot run, and ValueError
     where batch shapes do not fit or cameras require gradients in vain.
     """
@@ -75,9 +77,24 @@ def render(
     return Rendering(rgb.reshape(*batch, views, 3, *picture[-2:]), alpha.reshape(picture), expected)
 
 
+# What "auto" means while `automatic_backend` says so.
+_chosen: ContextVar[str | None] = ContextVar("chosen", default=None)
+
+
+@contextmanager
+def automatic_backend(name: str) -> Iterator[None]:
+    """Within it, "auto" is this backend: networks that render inside can be traced through "reference"."""
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
 def _fast_backend(device: torch.device) -> str:
-    if torch.compiler.is_exporting():
-        return "reference"
+    chosen = _chosen.get()
+    if chosen is not None:
+        return chosen
     if device.type != "cuda":
         return "cpu"
     return "triton" if find_spec("triton") else "cuda"

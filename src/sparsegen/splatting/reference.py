@@ -140,7 +140,7 @@ def _blend(
     alpha = (opacities * torch.exp(-sigma)).clamp(max=MAX_ALPHA)
     alpha = torch.where((alpha >= MIN_ALPHA) & (sigma >= 0), alpha, torch.zeros_like(alpha))
     # T only falls: once a Gaussian brings it to the limit, so do all behind it.
-    after = torch.cumprod(1 - alpha, dim=-1)
+    after = torch.exp(torch.cumsum(torch.log1p(-alpha), dim=-1))
     before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], dim=-1)
     weights = torch.where(after > MIN_TRANSMITTANCE, alpha * before, torch.zeros_like(alpha))
     return weights @ features

@@ -16,10 +16,12 @@ from sparsegen.data.procedural.details import (
 )
 from sparsegen.data.procedural.ends import make_front, make_rear
 from sparsegen.data.procedural.glass import door_seams, draw_panes, make_glass
+from sparsegen.data.procedural.livery import draw_livery, make_race_wing, wear
 from sparsegen.data.procedural.meshing import Mesh, Parts, join
 from sparsegen.data.procedural.paint import Finish, draw_finish
-from sparsegen.data.procedural.styles import STYLE_SHARES, STYLES, draw_shape
+from sparsegen.data.procedural.styles import STYLE_SHARES, STYLES, Shape, draw_shape
 from sparsegen.data.procedural.wheels import make_wheels
+from sparsegen.data.surfaces import linear_to_srgb
 from sparsegen.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,12 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["STYLES", "make_car"]
 
 
-def make_car(seed: int, style: str | None = None) -> "trimesh.Scene":
+def make_car(seed: int, style: str | None = None, racing: bool = False) -> "trimesh.Scene":
     """Builds the car of a seed.
 
     Args:
         seed: any non-negative integer; every parameter is drawn from it.
         style: one of STYLES, or None to draw it as well.
+        racing: the same car with a livery over its whole body, and on most cars a wing on struts.
 
     Returns:
         A trimesh.Scene in metres, +X forward, +Z up, wheels on z = 0: one geometry per material, named by
@@ -49,11 +52,16 @@ def make_car(seed: int, style: str | None = None) -> "trimesh.Scene":
         raise InputError(f"seed: expected an integer of at least 0; found {seed}; choose another seed")
     rng = np.random.default_rng(seed)
     drawn = STYLES[rng.choice(len(STYLES), p=STYLE_SHARES)]
-    parts, finish = _build(style or drawn, rng)
-    return _scene(parts, finish)
+    parts, finish, shape = _build(style or drawn, rng, racing)
+    scene = _scene(parts, finish)
+    if racing:
+        _dress(scene, shape, finish["paint"], rng)
+    return scene
 
 
-def _build(style: str, rng: np.random.Generator) -> tuple[dict[str, Mesh], dict[str, Finish]]:
+def _build(
+    style: str, rng: np.random.Generator, racing: bool
+) -> tuple[dict[str, Mesh], dict[str, Finish], Shape]:
     shape = draw_shape(style, rng)
     finish, striped = draw_finish(style, rng)
     body = make_body(shape)
@@ -76,7 +84,10 @@ def _build(style: str, rng: np.random.Generator) -> tuple[dict[str, Mesh], dict[
         make_stripes(shape, body, parts, rng)
     for name, mesh in make_wheels(shape, rng).items():
         parts[name].append(mesh)
-    return {name: join(meshes) for name, meshes in parts.items() if sum(len(m.faces) for m in meshes)}, finish
+    if racing and rng.random() < 0.6:
+        make_race_wing(shape, parts, rng)
+    joined = {name: join(meshes) for name, meshes in parts.items() if sum(len(m.faces) for m in meshes)}
+    return joined, finish, shape
 
 
 def _scene(parts: dict[str, Mesh], finish: dict[str, Finish]) -> "trimesh.Scene":
@@ -102,3 +113,22 @@ def _scene(parts: dict[str, Mesh], finish: dict[str, Finish]) -> "trimesh.Scene"
             node_name=name,
         )
     return scene
+
+
+def _dress(scene: "trimesh.Scene", shape: Shape, paint: Finish, rng: np.random.Generator) -> None:
+    """Puts one livery over all that is painted."""
+    import trimesh
+    from PIL import Image
+    from trimesh.visual import TextureVisuals
+    from trimesh.visual.material import PBRMaterial
+
+    sheet = Image.fromarray(draw_livery(linear_to_srgb(paint.colour), rng))
+    for name in ("paint", "cabin"):
+        mesh = scene.geometry[name]
+        worn, uv = wear(Mesh(np.asarray(mesh.vertices), np.asarray(mesh.faces)), shape)
+        material = PBRMaterial(
+            name=name, baseColorTexture=sheet, metallicFactor=0.0, roughnessFactor=paint.roughness
+        )
+        scene.geometry[name] = trimesh.Trimesh(
+            worn.vertices, worn.faces, process=False, visual=TextureVisuals(uv=uv, material=material)
+        )
