@@ -12,7 +12,7 @@ from sparsegen.cameras import orbit
 from sparsegen.cli.main import main
 from sparsegen.data.packed import Viewsets, save_packed
 from sparsegen.errors import InputError
-from sparsegen.exemplars import Exemplars, guide, save_exemplars
+from sparsegen.exemplars import Exemplars, guide, match, save_exemplars
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.models.pretrained import save_pretrained
@@ -72,8 +72,8 @@ def test_pictures_and_cameras_survive_the_disk(tmp_path, objects):
 def test_the_exemplar_of_the_same_shape_comes_first_whatever_its_paint(monkeypatch):
     monkeypatch.setattr(exemplars, "POOL", 1)
     ours = bar(0.8, [0.7, 0.6, 0.1], [0.1, 0.1, 0.1])
-    found = guide(viewsets(BARS), seen_from_the_front(ours), ours, seed=0, index=0)
-    expected = guide(viewsets(BARS[2:3]), seen_from_the_front(ours), ours, seed=0, index=0)
+    found = guide(match(viewsets(BARS), seen_from_the_front(ours), ours), seed=0, index=0)
+    expected = guide(match(viewsets(BARS[2:3]), seen_from_the_front(ours), ours), seed=0, index=0)
     torch.testing.assert_close(found.noised.images, expected.noised.images)
 
 
@@ -82,7 +82,7 @@ def test_a_guide_shows_the_far_side_in_our_paint_on_the_flows_way(monkeypatch):
     ours = bar(0.8, [0.7, 0.6, 0.1], [0.7, 0.6, 0.1])
     views = seen_from_the_front(ours)
     theirs = bar(0.8, [0.2, 0.3, 0.8], [0.2, 0.3, 0.8])
-    noised, times = guide(viewsets([theirs]), views, ours, seed=0, index=0)
+    noised, times = guide(match(viewsets([theirs]), views, ours), seed=0, index=0)
     assert times == (1e-4,)
     direction = torch.nn.functional.normalize(noised.cameras.centers[0, 0], dim=0)
     assert direction @ torch.nn.functional.normalize(views.cameras.centers[0, 0], dim=0) < -0.6
@@ -95,10 +95,10 @@ def test_a_guide_shows_the_far_side_in_our_paint_on_the_flows_way(monkeypatch):
 def test_noise_is_mixed_in_by_the_flows_rule(monkeypatch):
     ours, data = BARS[2], viewsets(BARS[2:3])
     views = seen_from_the_front(ours)
-    clean, noised = [], guide(data, views, ours, seed=3, index=4)
+    clean, noised = [], guide(match(data, views, ours), seed=3, index=4)
     for time in (1e-6, 1 - 1e-6):
         monkeypatch.setattr(exemplars, "TIMES", (time,))
-        clean.append(guide(data, views, ours, seed=3, index=4).noised.images)
+        clean.append(guide(match(data, views, ours), seed=3, index=4).noised.images)
     t = noised.times[0]
     torch.testing.assert_close(noised.noised.images, (1 - t) * clean[0] + t * clean[1], atol=1e-4, rtol=0)
     noise = (clean[1] - 0.5) / 0.5
@@ -114,7 +114,7 @@ def test_guides_of_one_seed_come_from_different_exemplars_and_depend_on_the_seed
     }
     assert all(sorted(o) == [0, 1, 2, 3, 4] for o in order.values())
     assert len({tuple(o) for o in order.values()}) > 1
-    pictures = [guide(data, views, ours, seed=0, index=i).noised.images for i in range(6)]
+    pictures = [guide(match(data, views, ours), seed=0, index=i).noised.images for i in range(6)]
     assert all((a - b).abs().max() > 0.05 for i, a in enumerate(pictures) for b in pictures[:i])
 
 
@@ -135,6 +135,21 @@ def test_samples_after_exemplars_differ_and_the_first_is_the_networks_own(pipeli
     torch.testing.assert_close(third.means, again.means, rtol=0, atol=0)
     fewer = pipeline.sample(2, views, queries=3)
     assert fewer.count == third.count // 2
+
+
+def test_what_samples_share_is_computed_once_for_an_object_and_anew_for_another(pipeline, monkeypatch):
+    views, others = seen_from_the_front(BARS[1]), seen_from_the_front(BARS[4])
+    calls = []
+    monkeypatch.setattr(exemplars, "match", lambda *inputs: calls.append(inputs) or match(*inputs))
+    alone = Pipeline(pipeline.model, exemplars=Exemplars(pipeline.exemplars.folder)).sample(2, others)
+    calls.clear()
+    pipeline(views, samples=4)
+    assert len(calls) == 1
+    same = Views(views.images.clone(), views.cameras)
+    pipeline.sample(1, same)
+    assert len(calls) == 1
+    torch.testing.assert_close(pipeline.sample(2, others).means, alone.means, rtol=0, atol=0)
+    assert len(calls) == 2
 
 
 @pytest.mark.usefixtures("pipeline")

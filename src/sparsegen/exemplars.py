@@ -11,13 +11,15 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -81,6 +83,7 @@ class Exemplars:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._last: tuple[Views, Match] | None = None
 
     @staticmethod
     def beside(model_folder: Path) -> Exemplars | None:
@@ -92,6 +95,24 @@ class Exemplars:
     def viewsets(self) -> Viewsets:
         """Raises `InputError` if they cannot be read."""
         return _load(self.folder)
+
+    def match(self, views: Views, look: Callable[[], Gaussians]) -> Match:
+        """`match` with the object that `look` makes of `views`; the last one is remembered, for all samples
+        of one object need the same."""
+        last = self._last
+        if last is None or not _same(last[0], views):
+            last = views, match(self.viewsets, views, look())
+            self._last = last
+        return last[1]
+
+
+def _same(one: Views, other: Views) -> bool:
+    pairs = (
+        (one.images, other.images),
+        (one.cameras.viewmats, other.cameras.viewmats),
+        (one.cameras.Ks, other.cameras.Ks),
+    )
+    return one is other or all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
 
 
 def _load(folder: Path) -> Viewsets:
@@ -122,38 +143,57 @@ class Guide(NamedTuple):
     times: tuple[float, ...]
 
 
-@torch.no_grad()
-def guide(exemplars: Viewsets, views: Views, seen: Gaussians, seed: int, index: int) -> Guide:
-    """The `index`-th guide for completing the object of `views` (1, V), which one pass made into `seen`.
+@dataclass(frozen=True)
+class Match:
+    """Exemplars beside one object, as one pass of the network sees it: what all its guides share."""
 
-    Guides of one seed come from different exemplars, in an order that the seed says, those most like the
-    object on the side that the views show first; when all have served, with other noise.
-    """
+    exemplars: Viewsets
+    difference: Float[Tensor, "n"]  # to the object in the view from nearest to its pictures, once repainted
+    hidden: Int[Tensor, "n"]  # each exemplar's view from farthest from the object's pictures
+    paint: Float[Tensor, "n 3 1 1"]  # the object's, from where each exemplar is seen
+    their_paint: Float[Tensor, "n 3 1 1"]
+
+
+@torch.no_grad()
+def match(exemplars: Viewsets, views: Views, seen: Gaussians) -> Match:
+    """How like each exemplar is to the object of `views` (1, V), which one pass made into `seen`."""
     directions = _directions(exemplars.cameras)  # (n, v, 3)
     nearness = (directions @ _directions(views.cameras[0]).mT).amax(-1)  # (n, v), to any of the views
-    everyone = torch.arange(len(exemplars))
     shown, hidden = nearness.argmax(1), nearness.argmin(1)
-    theirs = _halved(exemplars.views(everyone, shown[:, None]))
+    theirs = _halved(exemplars.views(torch.arange(len(exemplars)), shown[:, None]))
     ours = render(seen.to("cpu"), theirs.cameras[:, 0], depth=False)
     assert theirs.alphas is not None
     paint = _paint(_uncovered(ours.rgb, ours.alpha), ours.alpha)
     their_paint = _paint(_uncovered(theirs.images[:, 0], theirs.alphas[:, 0]), theirs.alphas[:, 0])
+    difference = (_repainted(theirs, their_paint, paint) - ours.rgb).square().mean(dim=(1, 2, 3))
+    return Match(exemplars, difference, hidden, paint, their_paint)
 
-    def painted(pictures: Views, which: Tensor) -> Float[Tensor, "n 3 h w"]:
-        assert pictures.alphas is not None
-        alpha = pictures.alphas[:, :1]
-        own = _uncovered(pictures.images[:, 0], alpha[:, 0])
-        change = paint[which] - their_paint[which]
-        new = own + _likeness(own, their_paint[which]) * change
-        return torch.lerp(torch.ones_like(new), new.clamp(0, 1), alpha)
 
-    difference = (painted(theirs, everyone) - ours.rgb).square().mean(dim=(1, 2, 3))
-    chosen = _order(difference, seed)[index % len(exemplars)][None]
-    far = hidden[chosen][:, None]
-    clean = painted(exemplars.views(chosen, far), chosen)[:, None]  # (1, 1, 3, h, w)
+def guide(found: Match, seed: int, index: int) -> Guide:
+    """The `index`-th guide for completing the object.
+
+    Guides of one seed come from different exemplars, in an order that the seed says, those most like the
+    object on the side that the views show first; when all have served, with other noise.
+    """
+    exemplars = found.exemplars
+    chosen = _order(found.difference, seed)[index % len(exemplars)][None]
+    far = found.hidden[chosen][:, None]
+    pictures = exemplars.views(chosen, far)
+    clean = _repainted(pictures, found.their_paint[chosen], found.paint[chosen])[:, None]  # (1, 1, 3, h, w)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed + index))
     noised = flow.noise_images(clean, torch.full((1, 1), TIMES[0]), noise)
     return Guide(Views(noised, exemplars.cameras[chosen[:, None], far]), TIMES)
+
+
+def _repainted(
+    pictures: Views, old: Float[Tensor, "n 3 1 1"], new: Float[Tensor, "n 3 1 1"]
+) -> Float[Tensor, "n 3 h w"]:
+    """Pictures (n, 1) of objects in one paint, with another in its place."""
+    assert pictures.alphas is not None
+    alpha = pictures.alphas[:, :1]
+    own = _uncovered(pictures.images[:, 0], alpha[:, 0])
+    painted = own + _likeness(own, old) * (new - old)
+    return torch.lerp(torch.ones_like(painted), painted.clamp(0, 1), alpha)
 
 
 def _order(difference: Float[Tensor, "n"], seed: int) -> Tensor:

@@ -106,11 +106,12 @@ class Pipeline:
         if not index or steps > 1 or views is None or self.exemplars is None or not self.model.config.flow:
             return self.generate(views, [seed + index], steps, queries=queries)[0]
         clean = views.without_alphas().to(self.device)
-        begin = guide(self.exemplars.viewsets, views, self.generate(views, [seed])[0], seed, index - 1)
+        found = self.exemplars.match(views, lambda: self.generate(views, [seed])[0])
+        begin = guide(found, seed, index - 1)
         noised = begin.noised
         if noised.images.shape[-1] != clean.images.shape[-1]:
-            found = f"{noised.images.shape[-1]} pixels"
-            raise InputError(f"exemplars of {found}: expected {clean.images.shape[-1]}, as the network's")
+            size = f"{noised.images.shape[-1]} pixels"
+            raise InputError(f"exemplars of {size}: expected {clean.images.shape[-1]}, as the network's")
         noisy, cameras = noised.images.to(self.device), noised.cameras.to(self.device)
         return self._finish(clean, noisy, cameras, begin.times, queries)[0]
 

@@ -130,3 +130,13 @@ def test_the_command_writes_a_head_that_a_pipeline_finds(tmp_path, capsys):
     assert isinstance(head, CameraHead)
     assert head(torch.zeros(1, 4, 64, 64)).shape == (1, AZIMUTHS, ELEVATIONS)
     assert head.config == CameraHeadConfig()
+    kept = {name: value.clone() for name, value in head.state_dict().items()}
+    go_on = ["camera", data, "-o", str(tmp_path / "model"), "--steps", "1", "--init", str(tmp_path / "model")]
+    assert main(go_on) == 0
+    after = Pipeline.from_pretrained(tmp_path / "model", device="cpu").camera_head
+    assert isinstance(after, CameraHead)
+    moved = [(kept[name] - value).abs().max() for name, value in after.named_parameters()]
+    assert 0 < max(moved) < 1e-3  # one warm step away; a new head would be far
+    save_pretrained(build(small()), tmp_path / "headless")
+    assert main([*go_on[:-1], str(tmp_path / "headless")]) == 2
+    assert "holds no camera head" in capsys.readouterr().err

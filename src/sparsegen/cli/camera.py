@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="MODEL", help="model folder that gets the head"
     )
+    parser.add_argument("--init", type=Path, metavar="MODEL", help="go on from the head of this model")
     parser.add_argument("--steps", type=int, default=5000, help="steps of 64 pictures (default: 5000)")
     parser.add_argument("--max-time", metavar="DURATION", help="end earlier, as after 30m")
     parser.add_argument("--seed", type=int, default=0)
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from sparsegen.data.loading import load_viewsets
     from sparsegen.errors import InputError
-    from sparsegen.models.pretrained import CAMERA_HEAD, load_config, save_pretrained
+    from sparsegen.models.pretrained import CAMERA_HEAD, load_camera_head, load_config, save_pretrained
     from sparsegen.training.camera_head import CameraHeadTraining, direction_errors, train_camera_head
     from sparsegen.training.config import seconds
 
@@ -36,12 +37,15 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--steps: expected at least 1, found {args.steps}")
     max_seconds = seconds("--max-time", args.max_time)
     load_config(args.output)  # a head without its model would never be found
+    start = None if args.init is None else load_camera_head(args.init)
+    if args.init is not None and start is None:
+        raise InputError(f"--init {args.init}: holds no camera head; leave --init out to begin anew")
     sets = [load_viewsets(path) for path in (args.data, args.val) if path is not None]
     for path, viewsets in zip((args.data, args.val), sets, strict=False):
         if not viewsets.has_alpha:
             raise InputError(f"{path}: its pictures have no alpha; the camera head needs cut-out objects")
     recipe = CameraHeadTraining(steps=args.steps, seed=args.seed, mirrored=args.mirrored)
-    head = train_camera_head(sets[0], recipe, max_seconds)
+    head = train_camera_head(sets[0], recipe, max_seconds, start)
     save_pretrained(head, args.output / CAMERA_HEAD)
     print(args.output / CAMERA_HEAD)
     for viewsets in sets[1:]:

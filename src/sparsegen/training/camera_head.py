@@ -38,17 +38,23 @@ class CameraHeadTraining:
 
 
 def train_camera_head(
-    viewsets: Viewsets, recipe: CameraHeadTraining, max_seconds: float | None = None
+    viewsets: Viewsets,
+    recipe: CameraHeadTraining,
+    max_seconds: float | None = None,
+    start: CameraHead | None = None,
 ) -> CameraHead:
-    """A trained head, in eval mode. The learning rate falls over the steps or the clock, whichever is
-    further; SIGINT and SIGTERM end training early with what has been learned."""
+    """A trained head, in eval mode; it goes on from `start` where one is given, in place.
+
+    The learning rate falls over the steps or the clock, whichever is further; SIGINT and SIGTERM end training
+    early with what has been learned.
+    """
     torch.manual_seed(recipe.seed)
-    head = CameraHead(CameraHeadConfig()).train()
+    head = (start or CameraHead(CameraHeadConfig())).train()
     optimizer = torch.optim.AdamW(head.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
-    start = time.monotonic()
+    began = time.monotonic()
     with ending_signals() as received, tqdm(total=recipe.steps, unit="step") as bar:
         for step in range(recipe.steps):
-            clock = (time.monotonic() - start) / max_seconds if max_seconds else 0.0
+            clock = (time.monotonic() - began) / max_seconds if max_seconds else 0.0
             progress = max(step / recipe.steps, clock)
             if progress >= 1 or received:
                 break
