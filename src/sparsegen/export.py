@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from sparsegen.cameras import Cameras, orbit
 from sparsegen.errors import InputError
 from sparsegen.formats.files import atomic_path
 from sparsegen.generation import PLACEHOLDERS
 from sparsegen.models import Network
+from sparsegen.splatting import automatic_backend
 from sparsegen.views import Views
 
 INPUTS = ("pictures", "viewmats", "Ks")
@@ -93,7 +95,7 @@ def largest_difference(step: OneStep, path: Path) -> float:
 
 
 def _translations() -> dict[Any, Callable[..., Any]]:
-    """Operators of splatting that the exporter does not know, in ONNX's own."""
+    """An operator of splatting that the exporter does not know, in ONNX's own."""
     from onnxscript import opset18
 
     op: Any = opset18  # its methods' types are those of scripts
@@ -103,10 +105,16 @@ def _translations() -> dict[Any, Callable[..., Any]]:
         length = op.Gather(op.Shape(x), op.Constant(value_ints=[dim]))
         return op.TopK(x, length, axis=dim, largest=int(descending), sorted=1)
 
-    def cumprod(x: Any, dim: int) -> Any:  # of what lies in (0, 1]
-        return op.Exp(op.CumSum(op.Log(x), op.Constant(value_int=dim)))
+    return {torch.ops.aten.sort.stable: sort}
 
-    return {torch.ops.aten.sort.stable: sort, torch.ops.aten.cumprod.default: cumprod}
+
+def _traced(step: OneStep) -> torch.fx.GraphModule:
+    """The step as plain operators. The exporter's own tracing does not follow gradients that a network takes
+    inside (`ModelConfig.slopes`); nothing is computed here, only shapes."""
+    with torch.no_grad(), automatic_backend("reference"):
+        graph = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)(*step.example())
+    step.model.forget_constants()  # they hold no numbers
+    return graph
 
 
 def _write(step: OneStep, path: Path) -> None:
@@ -117,7 +125,7 @@ def _write(step: OneStep, path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's, of its own parts
             program = torch.onnx.export(
-                step,
+                _traced(step),
                 step.example(),
                 dynamo=True,
                 input_names=INPUTS,
