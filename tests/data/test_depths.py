@@ -87,6 +87,12 @@ def test_what_does_not_fit_is_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert "no mesh of the object 'low' is known (2 of 2)" in line
     assert not (tmp_path / "out").exists()
+    mesh = tmp_path / "low.ply"
+    trimesh.creation.box((1, 1, 1)).export(mesh)
+    for nowhere in (tmp_path, tmp_path / "boxes.pack" / "out"):  # said before the work, not after
+        argv = ["data", "depth", str(tmp_path / "boxes.pack"), str(nowhere), "--meshes", str(mesh)]
+        assert main(argv) == 2
+        assert str(tmp_path) in capsys.readouterr().err
     path = tmp_path / "boxes.depth"
     save_depths(np.zeros((2, VIEWS, SIZE, SIZE), np.uint16), viewsets.names, path)
     with pytest.raises(InputError, match="holds no depth of 'round'"):

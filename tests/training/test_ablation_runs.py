@@ -35,17 +35,18 @@ def finished(run: Run, psnr: float, gap: float = 1.0, step: int = 4) -> None:
 
 def test_runs_differ_from_the_full_network_in_their_switch_and_seed_only(tmp_path):
     runs = plan(["data.train=x", *SMALL], tmp_path, steps=4, seeds=2, queries=[8])
-    assert [(run.variant, run.seed) for run in runs[:9]] == [
+    assert [(run.variant, run.seed) for run in runs[:11]] == [
         ("full", 0), ("flow=off", 0), ("position_encoding=off", 0), ("anchors=fixed_random", 0),
-        ("anchor_sampling=off", 0), ("symmetric=off", 0), ("corrections=off", 0), ("registers=off", 0),
-        ("full", 1),
+        ("anchor_sampling=off", 0), ("symmetric=off", 0), ("corrections=off", 0), ("feedback=off", 0),
+        ("slopes=off", 0), ("registers=off", 0), ("full", 1),
     ]  # fmt: skip
-    assert len({run.folder for run in runs}) == len(runs) == 17
+    assert len({run.folder for run in runs}) == len(runs) == 21
     full, without_flow, *_ = (run.config for run in runs)
-    assert replace(runs[8].config, seed=0, name=full.name) == full
+    assert replace(runs[10].config, seed=0, name=full.name) == full
     assert without_flow.model == replace(full.model, flow=False)
     assert runs[3].config == replace(full, anchors="fixed_random", name=runs[3].config.name)
-    assert runs[7].config.model == replace(full.model, registers=0)
+    assert runs[9].config.model == replace(full.model, registers=0)
+    assert runs[7].config.model == replace(full.model, feedback=False, slopes=False)
     fewer = runs[-1].config
     assert fewer.model == replace(full.model, num_queries=8)
     assert fewer.elastic_probability == 0

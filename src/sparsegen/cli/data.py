@@ -160,9 +160,14 @@ def _depth(args: argparse.Namespace) -> None:
     from sparsegen.data.depths import render_dataset, save_depths
     from sparsegen.data.loading import load_viewsets
     from sparsegen.data.meshes import find_meshes
+    from sparsegen.errors import InputError
+    from sparsegen.formats.files import make_folder
 
     viewsets = load_viewsets(args.dataset)
     subjects = find_meshes(args.meshes, args.up) if args.meshes else cars_named(viewsets.names)
+    make_folder(args.out.parent)  # nobody waits for what cannot be written
+    if args.out.is_dir():
+        raise InputError(f"{args.out}: this is a folder, expected the name of a file to write")
     save_depths(render_dataset(viewsets, subjects), viewsets.names, args.out)
     print(f"{args.out}: {len(viewsets)} objects")
 

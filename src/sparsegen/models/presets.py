@@ -71,6 +71,7 @@ def base() -> ModelConfig:
         detail_blocks=2,
         corrections=3,
         feedback=True,
+        slopes=True,
         image_encoder=ImageEncoderConfig(width=320, depth=4, heads=5, patch_size=8, table_size=16),
     )
 
@@ -82,6 +83,7 @@ def tiny() -> ModelConfig:
         detail_blocks=2,
         corrections=3,
         feedback=True,
+        slopes=True,
     )
 
 

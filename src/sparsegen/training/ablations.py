@@ -35,6 +35,8 @@ SWITCHES = {
     "anchor_sampling=off": ("anchor_sampling=off",),
     "symmetric=off": ("model.symmetric=false",),
     "corrections=off": ("model.corrections=0",),
+    "feedback=off": ("model.feedback=false", "model.slopes=false"),
+    "slopes=off": ("model.slopes=false",),
     "registers=off": ("model.registers=0",),
 }
 # PSNR of the paper's Table 3, on ShapeNet-SRN cars, as far as its figures are known to us.
