@@ -41,7 +41,7 @@ def test_onnx_runtime_computes_the_same_gaussians(tmp_path, capsys):
 
 def test_a_file_that_differs_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "_write", lambda step, path: path.write_bytes(b"onnx"))
-    monkeypatch.setattr(export, "largest_difference", lambda *_: 2 * export.TOLERANCE)
+    monkeypatch.setattr(export, "difference", lambda *_: 2 * export.TOLERANCE)
     with pytest.raises(RuntimeError, match="would differ by"):
         export.export_onnx(build(small()), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

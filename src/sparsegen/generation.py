@@ -155,11 +155,16 @@ class Pipeline:
         return self._finish(clean, noisy, cameras, flow.time_grid(steps)[:-1].tolist(), queries)
 
     @torch.no_grad()
-    def reconstruct(self, views: Views, queries: int | None = None) -> Gaussians:
-        """One pass over clean views (B, V) of B objects, without noise; alphas are not looked at."""
+    def reconstruct(self, views: Views, queries: int | None = None, layers: str = "last") -> Gaussians:
+        """One pass over clean views (B, V) of B objects, without noise; alphas are not looked at.
+
+        With `layers` "uncorrected" without corrections: objects that look like their pictures as far as the
+        cameras are right. Corrections would bring them nearer under any.
+        """
         views = views.without_alphas().to(self.device)
+        times = views.images.new_zeros(views.images.shape[:2])
         with self.turn():
-            return self.model(views, views.images.new_zeros(views.images.shape[:2]), queries=queries)[-1]
+            return self.model(views, times, layers=layers, queries=queries)[-1]
 
     @torch.no_grad()
     def _finish(

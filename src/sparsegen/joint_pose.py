@@ -72,7 +72,7 @@ def find_cameras_together(
     error = _error(pipeline, _views(cutouts, angles, size))
     for _ in range(_ROUNDS):
         views = _views(cutouts, angles, size)
-        moved = _turned(pipeline.reconstruct(views), views, angles, free)
+        moved = _turned(pipeline.reconstruct(views, layers="uncorrected"), views, angles, free)
         found = _error(pipeline, _views(cutouts, moved, size))
         if found >= error:
             break
@@ -125,7 +125,7 @@ def _views(cutouts: Sequence[Tensor], angles: Float[Tensor, "v 2"], size: int) -
 
 @torch.no_grad()
 def _error(pipeline: Pipeline, views: Views) -> float:
-    return float(rendering_errors(pipeline.reconstruct(views), views))
+    return float(rendering_errors(pipeline.reconstruct(views, layers="uncorrected"), views))
 
 
 def _turned(

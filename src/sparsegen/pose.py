@@ -113,7 +113,7 @@ def _try(
 ) -> list[CameraEstimate]:
     size = pipeline.model.config.image_size
     views = stack_views([frame(rgba, size, *pair) for pair in angles])
-    errors = rendering_errors(pipeline.reconstruct(views), views).tolist()
+    errors = rendering_errors(pipeline.reconstruct(views, layers="uncorrected"), views).tolist()
     return [CameraEstimate(*pair, error) for pair, error in zip(angles, errors, strict=True)]
 
 

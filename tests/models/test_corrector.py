@@ -223,3 +223,17 @@ def test_corrections_reach_the_gaussians_of_a_trained_network():
     after = model(views, times, layers="all")
     torch.testing.assert_close(after[0].means, before[0].means)  # only the last layer is corrected
     assert (after[-1].means - before[-1].means).abs().max() > 1e-3
+
+
+def test_uncorrected_gaussians_are_those_of_the_layer_that_corrections_do_not_touch():
+    model = build(small())
+    for corrector in model.correctors:
+        *_, last = corrector.parameters()
+        torch.nn.init.normal_(last, std=0.1)
+    views, times = some_views(), torch.zeros(2, 3)
+    (found,) = model(views, times, layers="uncorrected")
+    torch.testing.assert_close(found.means, model(views, times, layers="all")[-2].means)
+    plain = build(small(corrections=0))
+    torch.testing.assert_close(
+        plain(views, times, layers="uncorrected")[0].means, plain(views, times)[0].means
+    )

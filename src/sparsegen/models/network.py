@@ -106,7 +106,8 @@ class Network(nn.Module, Generic[C]):
         layers: str = "last",
         queries: int | None = None,
     ) -> list[Gaussians]:
-        """Gaussians of every object, from the last layer or, with `layers` "all", from all of them.
+        """Gaussians of every object, from the last layer or, with `layers` "all", from all of them, or
+        with "uncorrected" from the last one before any corrections.
 
         `times` are 0 for clean views, which come first; the rest is of use to networks with a flow, and
         with queries.

@@ -185,7 +185,8 @@ class SparseGen(Network[ModelConfig]):
         layers: str = "last",
         queries: int | None = None,
     ) -> list[Gaussians]:
-        """Gaussians of every object, from the last decoder layer or from all of them in order.
+        """Gaussians of every object, from the last decoder layer, from all of them in order, or
+        from the last one that corrections, where there are any, do not touch ("uncorrected").
 
         `views` hold clean pictures, and noised ones as `sparsegen.flow` makes them; clean views come
         first. `times` are 0 for clean views. `self_conditioning` holds the renders of the step before at
@@ -244,7 +245,9 @@ class SparseGen(Network[ModelConfig]):
         tokens = embedding.new_zeros(len(memory), *embedding.shape)
         results: list[Placed] = []
         last = len(self.decoder) - 1
-        for i, layer in enumerate(self.decoder):
+        if layers == "uncorrected" and sharp is not None:
+            last, sharp = max(last - 1, 0), None  # the last layer learns what to say before corrections only
+        for i, layer in enumerate(self.decoder[: last + 1]):
             tokens = tokens + embedding
             if points is not None:
                 tokens = tokens + F.pad(points.at(i, results[-1] if results else None), (0, 0, registers, 0))

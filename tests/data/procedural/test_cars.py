@@ -151,7 +151,7 @@ def test_every_style_is_drawn_from_some_seed(monkeypatch):
     from sparsegen.data.procedural import cars
 
     drawn = []
-    monkeypatch.setattr(cars, "_build", lambda style, rng: (drawn.append(style), ({}, {}))[1])
+    monkeypatch.setattr(cars, "_build", lambda style, *_: (drawn.append(style), ({}, {}, None))[1])
     for seed in range(300):
         make_car(seed)
     assert set(drawn) == set(STYLES)
