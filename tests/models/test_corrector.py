@@ -8,6 +8,7 @@ import torch
 
 from networks import build, small, some_views
 from sparsegen.cameras import orbit
+from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 from sparsegen.models.anchor_sampling import Lookup
 from sparsegen.models.corrector import Corrector, Feedback, feedback, feedback_with_slopes, told
@@ -237,3 +238,8 @@ def test_uncorrected_gaussians_are_those_of_the_layer_that_corrections_do_not_to
     torch.testing.assert_close(
         plain(views, times, layers="uncorrected")[0].means, plain(views, times)[0].means
     )
+
+
+def test_slopes_without_feedback_are_refused():
+    with pytest.raises(InputError, match="feedback=True"):
+        small(feedback=False).check()

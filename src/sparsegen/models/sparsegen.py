@@ -99,7 +99,7 @@ class ModelConfig(NetworkConfig):
         if self.num_queries < 1:
             raise InputError(f"num_queries={self.num_queries}: expected at least 1")
         if self.slopes and not self.feedback:
-            raise InputError("slopes=True: expected feedback=True beside it")
+            raise InputError("slopes=True: expected feedback=True; switch both off, or neither")
         if self.registers < 0:
             raise InputError(f"registers={self.registers}: expected 0 or more")
         if self.anchor_sampling not in ("off", "anchors", "gaussians"):
