@@ -144,13 +144,9 @@ def _pack(args: argparse.Namespace) -> None:
 
     from sparsegen.data.loading import iterate_viewsets
     from sparsegen.data.packed import write_packed
-    from sparsegen.errors import InputError
 
     every = [iterate_viewsets(path) for path in args.datasets]
     names = [name for found, _ in every for name in found]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"two objects are called {twice!r}; rename one of them")
     write_packed(names, chain.from_iterable(viewsets for _, viewsets in every), args.out)
     print(f"{args.out}: {len(names)} objects")
 

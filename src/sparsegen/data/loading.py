@@ -15,7 +15,7 @@ def load_viewsets(path: str | Path) -> Viewsets:
     Raises `InputError` if there is none of them, or if files in it are broken.
     """
     path = Path(path)
-    if path.is_dir() or path.suffix == ".json":
+    if _is_folder(path):
         return collect(iterate_folder(path)[1], path)
     return load_packed(path)
 
@@ -23,10 +23,15 @@ def load_viewsets(path: str | Path) -> Viewsets:
 def iterate_viewsets(path: str | Path) -> tuple[list[str], Iterator[Viewset]]:
     """The names of a dataset's objects, and the objects one by one, from a packed file or a folder."""
     path = Path(path)
-    if path.is_dir() or path.suffix == ".json":
+    if _is_folder(path):
         return iterate_folder(path)
     packed = load_packed(path)
     return list(packed.names), packed.singles()
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder, or the file that lists the pictures of one."""
+    return path.is_dir() or path.suffix == ".json"
 
 
 def iterate_folder(path: str | Path) -> tuple[list[str], Iterator[Viewset]]:

@@ -121,9 +121,12 @@ def save_packed(viewsets: Viewsets, path: str | Path) -> None:
 def write_packed(names: Sequence[str], viewsets: Iterable[Viewset], path: str | Path) -> None:
     """Write objects to one file as they come, one in memory at a time.
 
-    `names` are those of `viewsets`, in order. Raises `InputError` if there is none, or if they differ in
-    picture size or number of views.
+    `names` are those of `viewsets`, in order. Raises `InputError` if there is none, if two have one name, or
+    if they differ in picture size or number of views.
     """
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{path}: two objects would be called {twice!r}; rename one of them")
     cameras: list[Cameras] = []
     first: Viewset | None = None
     with atomic_path(path) as temporary, open(temporary, "wb") as file:

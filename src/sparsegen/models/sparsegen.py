@@ -205,7 +205,7 @@ class SparseGen(Network[ModelConfig]):
             grid = features.shape[-1]
             maps = tokens.unflatten(1, (times.shape[1], grid * grid)).mT.unflatten(-1, (grid, grid))
             points = self.sampling.start(maps, pictures, lookup, self.anchors[:queries])
-            if self.sharp is not None and points.fine is not None:
+            if self.sharp is not None and points.fine is not None and layers != "uncorrected":
                 sharp = self.sharp(pictures, points.fine)
         return self._decode(memory, times, points, sharp, lookup, layers, queries)
 
@@ -245,8 +245,8 @@ class SparseGen(Network[ModelConfig]):
         tokens = embedding.new_zeros(len(memory), *embedding.shape)
         results: list[Placed] = []
         last = len(self.decoder) - 1
-        if layers == "uncorrected" and sharp is not None:
-            last, sharp = max(last - 1, 0), None  # the last layer learns what to say before corrections only
+        if layers == "uncorrected" and self.sharp is not None:
+            last = max(last - 1, 0)  # the last layer only learns what to say before corrections
         for i, layer in enumerate(self.decoder[: last + 1]):
             tokens = tokens + embedding
             if points is not None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from sparsegen.cameras import on_sphere
 from sparsegen.data.cars import Car
@@ -35,8 +36,6 @@ def test_every_side_of_a_car_shows_its_own_tile(monkeypatch):
     tiles = [np.full((TILE[1], TILE[0], 3), color, np.uint8) for color in (RED, GREEN, BLUE, YELLOW)]
     monkeypatch.setattr(procedural, "draw_livery", lambda *_: np.concatenate(tiles))
     scene = normalize(make_car(2, "van", racing=True))
-    import torch
-
     azimuths, elevations = (
         torch.tensor([90.0, -90.0, 0.0]).deg2rad(),
         torch.tensor([0.0, 0.0, 89.0]).deg2rad(),
