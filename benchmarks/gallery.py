@@ -30,8 +30,8 @@ from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.metrics import psnr
 from sparsegen.models.camera_head import directions_to
-from sparsegen.photos import as_large, frame, open_photo
-from sparsegen.pose import CameraEstimate, estimate_camera
+from sparsegen.photos import as_large, open_photo
+from sparsegen.pose import CameraEstimate, estimate_camera, view_from
 from sparsegen.ranking import pictures_around
 from sparsegen.splatting import render
 from sparsegen.tables import markdown_table
@@ -76,7 +76,7 @@ def generate(pipeline: Pipeline, path: Path) -> Outcome:
     """What `sparsegen generate PICTURE` does."""
     rgba = open_photo(path).rgba
     camera = estimate_camera(pipeline, rgba)[0]
-    views = frame(rgba, pipeline.model.config.image_size, camera.azimuth, camera.elevation)
+    views = view_from(pipeline, rgba, camera.azimuth, camera.elevation)
     return Outcome(pipeline(views)[0], views, camera)
 
 

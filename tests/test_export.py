@@ -18,7 +18,8 @@ pytest.importorskip("onnxscript")
 
 
 @pytest.mark.slow
-def test_onnx_runtime_computes_the_same_gaussians(tmp_path, capsys):
+@pytest.mark.parametrize("layers", ["last", "uncorrected"])
+def test_onnx_runtime_computes_the_same_gaussians(tmp_path, capsys, layers):
     """From pictures and cameras that the exporter has not seen; through the command, from weights on disk."""
     model = build(small(slopes=True, corrections=1))
     for corrector in model.correctors:  # untrained, they would leave out what feedback says
@@ -26,14 +27,17 @@ def test_onnx_runtime_computes_the_same_gaussians(tmp_path, capsys):
         torch.nn.init.normal_(last, std=0.05)
     save_pretrained(model, tmp_path / "model", torch.float32)
     path = tmp_path / "model.onnx"
-    assert main(["export", str(tmp_path / "model"), str(path), "--views", "2"]) == 0
+    argv = ["export", str(tmp_path / "model"), str(path), "--views", "2"]
+    assert main([*argv, "--uncorrected"] if layers == "uncorrected" else argv) == 0
     assert "of PyTorch's Gaussians" in capsys.readouterr().out
     cameras = on_sphere(torch.tensor([0.3, 2.0]), torch.tensor([0.1, 0.8]), size=32)
     inputs = (torch.rand(2, 3, 32, 32), cameras.viewmats, cameras.Ks)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     found = session.run(None, {name: x.numpy() for name, x in zip(export.INPUTS, inputs, strict=True)})
     with torch.no_grad():
-        expected = export.OneStep(model, 2)(*inputs)
+        expected = export.OneStep(model, 2, layers)(*inputs)
+        other = export.OneStep(model, 2, "last" if layers == "uncorrected" else "uncorrected")(*inputs)
+    assert (expected[0] - other[0]).abs().max() > 1e-3
     assert [o.name for o in session.get_outputs()] == list(export.OUTPUTS)
     for ours, theirs in zip(expected, found, strict=True):
         np.testing.assert_allclose(np.asarray(theirs), ours.numpy(), rtol=0, atol=1e-4)

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from sparsegen.formats.cutout import object_boxes
 from sparsegen.generation import Pipeline
-from sparsegen.models.camera_head import CameraHeadConfig, cell_targets
-from sparsegen.photos import read_photo
-from sparsegen.pose import estimate_camera
+from sparsegen.models.camera_head import CameraHeadConfig, Framing, cell_targets
+from sparsegen.photos import frame, read_photo
+from sparsegen.pose import estimate_camera, view_from
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -34,17 +35,21 @@ def test_the_examples_cameras_are_found(pipeline, name):
 
 
 class Undecided(nn.Module):
-    """A camera head that finds two directions equally likely, whatever it sees."""
+    """A camera head that finds two directions equally likely, and one framing, whatever it sees."""
 
     config = CameraHeadConfig()
 
-    def __init__(self, first, second):
+    def __init__(self, first, second, framing=None):
         super().__init__()
+        self.framing = framing or Framing()
         both = cell_targets(torch.tensor([first[0], second[0]]), torch.tensor([first[1], second[1]]))
         self.logits = both.mean(0).log()
 
     def forward(self, crops):
         return self.logits.expand(len(crops), -1, -1)
+
+    def frame_of(self, crop, azimuth, elevation):
+        return self.framing
 
 
 @pytest.mark.parametrize("wrong", [(144.0, 26.0), (54.0, 26.0)])
@@ -66,3 +71,30 @@ def test_without_a_head_cameras_are_searched_for(pipeline):
     for other in others:
         assert other.error > best.error
         assert 45 <= abs(other.azimuth - best.azimuth) <= 315
+
+
+def test_photos_are_framed_as_the_head_says(pipeline):
+    """The box in the picture is larger and has moved by as much as the head said, of typical sides."""
+    rgba = read_photo(EXAMPLES / "car.png")
+    head = Undecided((0.0, 10.0), (90.0, 20.0), Framing(1.1, 0.05, -0.08))
+    views = view_from(replace(pipeline, camera_head=head), rgba, -36.0, 26.0)
+    typical = view_from(replace(pipeline, camera_head=None), rgba, -36.0, 26.0)
+    assert typical.alphas is not None
+    assert views.alphas is not None
+    torch.testing.assert_close(typical.images, frame(rgba, 128, -36.0, 26.0).images)
+    top, bottom, left, right = object_boxes(typical.alphas[0])[0].tolist()
+    side = max(bottom - top, right - left)
+    new_top, new_bottom, new_left, new_right = object_boxes(views.alphas[0])[0].tolist()
+    assert max(new_bottom - new_top, new_right - new_left) == pytest.approx(1.1 * side, abs=0.7)
+    assert (new_left + new_right - left - right) / 2 == pytest.approx(0.05 * side, abs=0.7)
+    assert (new_top + new_bottom - top - bottom) / 2 == pytest.approx(-0.08 * side, abs=0.7)
+
+
+def test_a_lens_sets_a_larger_object_farther_away(pipeline):
+    rgba = read_photo(EXAMPLES / "car.png")
+    distances = []
+    for zoom in (1.0, 1.2):
+        head = Undecided((0.0, 10.0), (90.0, 20.0), Framing(zoom))
+        views = view_from(replace(pipeline, camera_head=head), rgba, -36.0, 26.0, focal_length=60.0)
+        distances.append(float(views.cameras.centers.norm()))
+    assert distances[1] == pytest.approx(1.2 * distances[0], rel=0.05)

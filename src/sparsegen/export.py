@@ -31,16 +31,18 @@ TOLERANCE = 1e-4
 class OneStep(nn.Module):
     """One step from a fixed number of clean views of one object, with plain arrays in and out.
 
-    Where the network needs noise placeholders, their pictures (pure noise, 0.5 + 0.5 eps) and cameras follow
+    `layers` is the network's: "last", or "uncorrected" for the last Gaussians before corrections. Where the
+    network needs noise placeholders, their pictures (pure noise, 0.5 + 0.5 eps) and cameras follow
     those of the clean views.
     """
 
     model: Network
     times: Tensor
 
-    def __init__(self, model: Network, views: int) -> None:
+    def __init__(self, model: Network, views: int, layers: str = "last") -> None:
         super().__init__()
         self.model = model
+        self.layers = layers
         noise = PLACEHOLDERS if model.needs_placeholders else 0
         self.register_buffer("times", torch.tensor([[0.0] * views + [1.0] * noise]))
 
@@ -50,7 +52,7 @@ class OneStep(nn.Module):
         """Means (n, 3), quats (n, 4), scales (n, 3), opacities (n,) and colors (n, 3)."""
         size = self.model.config.image_size
         views = Views(pictures[None], Cameras(viewmats[None], Ks[None], size, size))
-        gaussians = self.model(views, self.times)[-1]
+        gaussians = self.model(views, self.times, layers=self.layers)[-1]
         return tuple(getattr(gaussians, name)[0] for name in OUTPUTS)
 
     def example(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,18 +63,18 @@ class OneStep(nn.Module):
         return torch.rand(count, 3, size, size, generator=random), cameras.viewmats, cameras.Ks
 
 
-def export_onnx(model: Network, path: Path, views: int = 1) -> float | None:
+def export_onnx(model: Network, path: Path, views: int = 1, layers: str = "last") -> float | None:
     """Write one step of a network on the CPU from `views` clean views, and compare it with PyTorch's.
 
-    Returns the `difference` of Gaussian parameters, or None where ONNX Runtime is not installed.
-    Raises `InputError` if the exporter's libraries are missing or the file cannot be written, and
-    RuntimeError, with no file written, if outputs differ by more than `TOLERANCE`.
+    `layers` is what `OneStep` takes. Returns the `difference` of Gaussian parameters, or None where ONNX
+    Runtime is not installed. Raises `InputError` if the exporter's libraries are missing or the file cannot
+    be written, and RuntimeError, with no file written, if outputs differ by more than `TOLERANCE`.
     """
     if views < 1:
         raise InputError(f"--views: expected at least 1, found {views}")
     if find_spec("onnx") is None or find_spec("onnxscript") is None:
         raise InputError(f"{path}: writing ONNX needs two libraries; pip install 'sparsegen[export]'")
-    step = OneStep(model, views).eval()
+    step = OneStep(model, views, layers).eval()
     with atomic_path(path) as temporary:
         _write(step, temporary)
         found = difference(step, temporary) if find_spec("onnxruntime") else None
@@ -96,7 +98,7 @@ def difference(step: OneStep, path: Path) -> float:
     with torch.no_grad():
         expected = step(*inputs)
     apart = [(ours - torch.as_tensor(theirs)).abs() for ours, theirs in zip(expected, found, strict=True)]
-    follows_slopes = getattr(step.model.config, "slopes", False)
+    follows_slopes = step.layers == "last" and getattr(step.model.config, "slopes", False)
     return max((x.median() if follows_slopes else x.max()).item() for x in apart)
 
 

@@ -20,8 +20,7 @@ from torch import Tensor
 from sparsegen.cameras import on_sphere
 from sparsegen.gaussians import Gaussians, cat
 from sparsegen.generation import Pipeline
-from sparsegen.photos import frame
-from sparsegen.pose import CameraEstimate, rendering_errors
+from sparsegen.pose import CameraEstimate, rendering_errors, view_from
 from sparsegen.ranking import agreement
 from sparsegen.views import Views, cat_views
 
@@ -65,19 +64,18 @@ def find_cameras_together(
     `estimates` are each photo's own, best first (`sparsegen.pose.estimate_camera`); one alone is kept as
     it is, so that a known camera goes in as a list of one.
     """
-    size = pipeline.model.config.image_size
-    chosen = _choose(pipeline, cutouts, estimates, size)
+    chosen = _choose(pipeline, cutouts, estimates)
     free = torch.tensor([len(found) > 1 for found in estimates])
     angles = chosen
-    error = _error(pipeline, _views(cutouts, angles, size))
+    error = _error(pipeline, _views(pipeline, cutouts, angles))
     for _ in range(_ROUNDS):
-        views = _views(cutouts, angles, size)
+        views = _views(pipeline, cutouts, angles)
         moved = _turned(pipeline.reconstruct(views, layers="uncorrected"), views, angles, free)
-        found = _error(pipeline, _views(cutouts, moved, size))
+        found = _error(pipeline, _views(pipeline, cutouts, moved))
         if found >= error:
             break
         angles, error = moved, found
-    views = _views(cutouts, angles, size)
+    views = _views(pipeline, cutouts, angles)
     return views, _report(pipeline, views, chosen, angles)
 
 
@@ -85,21 +83,20 @@ def _choose(
     pipeline: Pipeline,
     cutouts: Sequence[Tensor],
     estimates: Sequence[Sequence[CameraEstimate]],
-    size: int,
 ) -> Float[Tensor, "v 2"]:
     """One of its estimates for each photo, in degrees: those under which the photos agree.
 
     Known cameras come first, then the photos that their own objects explain best.
     """
     errors = [
-        _error(pipeline, _trial_views(cutouts, {i: found[0]}, size)) for i, found in enumerate(estimates)
+        _error(pipeline, _trial_views(pipeline, cutouts, {i: found[0]})) for i, found in enumerate(estimates)
     ]
     order = sorted(range(len(cutouts)), key=lambda i: (len(estimates[i]) > 1, errors[i]))
     chosen: dict[int, CameraEstimate] = {}
     for i in order:
         candidates = _plausible(estimates[i]) if chosen else estimates[i][:1]
         trials = [{**chosen, i: candidate} for candidate in candidates]
-        chosen = min(trials, key=lambda trial: _error(pipeline, _trial_views(cutouts, trial, size)))
+        chosen = min(trials, key=lambda trial: _error(pipeline, _trial_views(pipeline, cutouts, trial)))
     return torch.tensor([[chosen[i].azimuth, chosen[i].elevation] for i in range(len(cutouts))]).float()
 
 
@@ -110,14 +107,16 @@ def _plausible(estimates: Sequence[CameraEstimate]) -> list[CameraEstimate]:
     return kept[:_CANDIDATES]
 
 
-def _trial_views(cutouts: Sequence[Tensor], trial: dict[int, CameraEstimate], size: int) -> Views:
+def _trial_views(pipeline: Pipeline, cutouts: Sequence[Tensor], trial: dict[int, CameraEstimate]) -> Views:
     angles = torch.tensor([[found.azimuth, found.elevation] for found in trial.values()]).float()
-    return _views([cutouts[i] for i in trial], angles, size)
+    return _views(pipeline, [cutouts[i] for i in trial], angles)
 
 
-def _views(cutouts: Sequence[Tensor], angles: Float[Tensor, "v 2"], size: int) -> Views:
+def _views(pipeline: Pipeline, cutouts: Sequence[Tensor], angles: Float[Tensor, "v 2"]) -> Views:
     """The photos, each framed as its camera asks for."""
-    views, *others = (frame(rgba, size, *pair) for rgba, pair in zip(cutouts, angles.tolist(), strict=True))
+    views, *others = (
+        view_from(pipeline, rgba, *pair) for rgba, pair in zip(cutouts, angles.tolist(), strict=True)
+    )
     for other in others:
         views = cat_views(views, other)
     return views

@@ -17,6 +17,7 @@ from sparsegen.errors import InputError
 from sparsegen.formats.cutout import fit, object_extent, whole
 from sparsegen.formats.images import load_focal_length, load_image
 from sparsegen.matting import AUTO, apply_mask, remove_background
+from sparsegen.models.camera_head import Framing
 from sparsegen.views import Views
 
 # A shape as large as cars are on average, of unit bounding-box diagonal: a superellipsoid with these
@@ -76,16 +77,20 @@ def frame(
     azimuth: float = AZIMUTH,
     elevation: float = ELEVATION,
     distance: float = RADIUS,
+    framing: Framing | None = None,
 ) -> Views:
     """One object from one cut-out picture, its camera given by angles in degrees.
 
-    The object is framed as a typical one is in the training pictures of that camera; one that stands
-    farther away, at `distance`, has the longer lens that makes it as large. Raises `InputError` if nothing
-    of the object is seen.
+    The object is framed as a typical one is in the training pictures of that camera, or differs from it by
+    `framing`; one that stands farther away, at `distance`, has the longer lens that makes it as large.
+    Raises `InputError` if nothing of the object is seen.
     """
     camera = _camera(size, azimuth, elevation, distance)
-    span, center = typical_frame(camera)
-    image, alpha = fit(rgba, size, span, center)
+    span, (right, down) = typical_frame(camera)
+    if framing is not None:
+        right, down = right + span * framing.right, down + span * framing.down
+        span *= framing.zoom
+    image, alpha = fit(rgba, size, span, (right, down))
     return Views(image[None, None], camera[None, None], alpha[None, None])
 
 
@@ -94,8 +99,10 @@ def distance_of(
     focal_length: float,
     azimuth: float = AZIMUTH,
     elevation: float = ELEVATION,
+    framing: Framing | None = None,
 ) -> float:
-    """How far away a typical object stood that a lens shows as large as the object in a cut-out picture.
+    """How far away a typical object, or one that differs from it by `framing`, stood that a lens shows as
+    large as the object in a cut-out picture.
 
     `focal_length` is the equivalent in millimetres on 35 mm film, angles are in degrees, the distance is in
     world units, within those that the network was seen to cope with. The picture must be whole: the lens's
@@ -107,6 +114,7 @@ def distance_of(
     for _ in range(5):
         camera = _camera(128, azimuth, elevation, distance)
         span, _ = typical_frame(camera)
+        span *= 1.0 if framing is None else framing.zoom
         distance *= span * camera.width / float(camera.Ks[0, 0]) / shown
         distance = min(max(distance, DISTANCES[0]), DISTANCES[1])
     return distance
@@ -132,10 +140,16 @@ def typical_frame(camera: Cameras) -> tuple[float, tuple[float, float]]:
     In shares of the square picture; the camera has batch shape (). Perspective moves the middle: what is
     near is large.
     """
-    pixels, _ = camera.project(_typical_points())
-    low, high = pixels.amin(0), pixels.amax(0)
-    right, down = ((low + high) / (2 * camera.width)).tolist()
-    return float((high - low).max()) / camera.width, (right, down)
+    span, center = typical_frames(camera)
+    right, down = center.tolist()
+    return float(span), (right, down)
+
+
+def typical_frames(cameras: Cameras) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b 2"]]:
+    """The same in the pictures of many cameras."""
+    pixels, _ = cameras.project(_typical_points())
+    low, high = pixels.amin(-2), pixels.amax(-2)
+    return (high - low).amax(-1) / cameras.width, (low + high) / (2 * cameras.width)
 
 
 def _typical_points(count: int = 2000) -> Float[Tensor, "n 3"]:

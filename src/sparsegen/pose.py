@@ -17,12 +17,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sparsegen.cameras import RADIUS
 from sparsegen.errors import InputError
 from sparsegen.formats.cutout import fit
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.models.camera_head import APART, CameraHead, crop_to_object, likely_directions
-from sparsegen.photos import AZIMUTH, ELEVATION, frame
+from sparsegen.photos import AZIMUTH, ELEVATION, distance_of, frame
 from sparsegen.splatting import render
 from sparsegen.views import Views, stack_views
 
@@ -77,6 +78,36 @@ def estimate_or_keep(
     return [CameraEstimate(azimuth, ELEVATION if elevation is None else elevation, math.nan)]
 
 
+@torch.no_grad()
+def view_from(
+    pipeline: Pipeline,
+    rgba: Float[Tensor, "4 h w"],
+    azimuth: float,
+    elevation: float,
+    focal_length: float | None = None,
+) -> Views:
+    """A cut-out photo as the network takes it, if it was taken from a direction in degrees.
+
+    It is framed as the pipeline's camera head sees it; as a typical object without one. `focal_length`, the
+    equivalent in millimetres on 35 mm film, says how far away the object stood.
+    """
+    framing = None
+    if pipeline.camera_head is not None:
+        crop = _head_crop(pipeline.camera_head, rgba, pipeline.device)
+        framing = pipeline.camera_head.frame_of(crop, azimuth, elevation)
+    distance = RADIUS
+    if focal_length is not None:
+        distance = distance_of(rgba, focal_length, azimuth, elevation, framing)
+    return frame(rgba, pipeline.model.config.image_size, azimuth, elevation, distance, framing)
+
+
+def _head_crop(
+    head: CameraHead, rgba: Float[Tensor, "4 h w"], device: torch.device
+) -> Float[Tensor, "4 s s"]:
+    image, alpha = fit(rgba, *_HEAD_FRAME)
+    return crop_to_object(image[None].to(device), alpha[None].to(device), head.config.size)[0]
+
+
 def _from_grid(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
     grid = [(azimuth, elevation) for elevation in COARSE_ELEVATIONS for azimuth in COARSE_AZIMUTHS]
     coarse = sorted(_try(pipeline, rgba, grid), key=lambda e: e.error)
@@ -95,9 +126,8 @@ def _from_grid(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraE
 @torch.no_grad()
 def _from_head(pipeline: Pipeline, head: CameraHead, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
     """The head's guesses, likeliest first; rivals of the likeliest by how well they render the photo."""
-    image, alpha = fit(rgba, *_HEAD_FRAME)
-    image, alpha = image[None].to(pipeline.device), alpha[None].to(pipeline.device)
-    guesses = likely_directions(head(crop_to_object(image, alpha, head.config.size))[0].float().cpu())
+    crop = _head_crop(head, rgba, pipeline.device)
+    guesses = likely_directions(head(crop[None])[0].float().cpu())
     estimates = [CameraEstimate(g.azimuth, g.elevation, math.nan, g.chance) for g in guesses]
     rivals = sum(guess.chance >= RIVAL * guesses[0].chance for guess in guesses)
     if rivals > 1:
@@ -111,8 +141,7 @@ def _from_head(pipeline: Pipeline, head: CameraHead, rgba: Float[Tensor, "4 h w"
 def _try(
     pipeline: Pipeline, rgba: Float[Tensor, "4 h w"], angles: Sequence[tuple[float, float]]
 ) -> list[CameraEstimate]:
-    size = pipeline.model.config.image_size
-    views = stack_views([frame(rgba, size, *pair) for pair in angles])
+    views = stack_views([view_from(pipeline, rgba, *pair) for pair in angles])
     errors = rendering_errors(pipeline.reconstruct(views, layers="uncorrected"), views).tolist()
     return [CameraEstimate(*pair, error) for pair, error in zip(angles, errors, strict=True)]
 

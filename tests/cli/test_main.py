@@ -1,6 +1,8 @@
 """The command's frame: verbs, help, one-line mistakes."""
 
 import importlib
+import os
+import platform
 import subprocess
 import sys
 from importlib.metadata import version
@@ -27,6 +29,10 @@ def test_help_lists_every_verb_without_torch(argv):
     for verb in ("generate", "render", "info"):
         assert f"\n  {verb}" in result.stdout
     assert result.stdout.endswith("heavy: set()\n")
+
+
+def _glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"
 
 
 def test_version_is_the_installed_one(capsys):
@@ -101,3 +107,34 @@ def test_a_closed_pipe_is_no_fault():
     command = f"{sys.executable} -m sparsegen --help | true; exit ${{PIPESTATUS[0]}}"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert result.stderr == ""
+
+
+_FAULTS = """
+import resource, sys
+import torch
+from sparsegen.cli.main import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def ask(times):
+    for _ in range(times):
+        several = [torch.ones(250_000) for _ in range(150)]
+        del several
+ask(20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+ask(40)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not _glibc(), reason="the C library is not glibc")
+def test_freed_memory_is_not_asked_of_the_system_again():
+    """Counted by the system: page faults of 150 tensors, made and freed forty times."""
+    # Memory that a setting of the user's keeps would hide what is tested.
+    environment = {k: v for k, v in os.environ.items() if k not in ("GLIBC_TUNABLES", "LD_PRELOAD")}
+    environment["OMP_NUM_THREADS"] = "1"  # stacks of other threads may lie where memory would be given back
+    kept, given_back = (
+        int(subprocess.check_output([sys.executable, "-c", _FAULTS, how], env=environment))
+        for how in ("keep", "give back")
+    )
+    assert given_back > 40  # at the least one each time, with pages of 2 MB
+    assert kept < 0.1 * given_back

@@ -7,6 +7,7 @@ from itertools import pairwise, product
 import pytest
 import torch
 
+from sparsegen.cameras import RADIUS
 from sparsegen.data.cars import MAX_COUNT, SPLITS, Car, car_cameras, cars
 from sparsegen.errors import InputError
 
@@ -54,3 +55,17 @@ def test_mistakes_are_named(arguments, words):
 
 def test_a_car_is_its_seed():
     assert Car("a", 5).scene().bounds == pytest.approx(Car("b", 5).scene().bounds)
+
+
+def test_race_cars_are_seen_through_lenses_of_their_own_and_are_as_large():
+    """The focal length over the distance, which sets how large a car is, is the same for all."""
+    road, racing = (
+        car_cameras(cars(20, 0, "train", racing), 8, 64, spiral=False) for racing in (False, True)
+    )
+    distances = torch.stack([cameras.centers.norm(dim=-1) for cameras in racing])
+    assert 1.1 <= distances.min() < 1.25
+    assert 2.3 < distances.max() <= 2.6
+    scales = torch.stack([cameras.Ks[:, 0, 0] for cameras in racing]) / distances
+    expected = road[0].Ks[0, 0, 0] / RADIUS
+    torch.testing.assert_close(scales, expected.expand_as(scales))
+    assert all(torch.allclose(c.centers.norm(dim=-1), torch.tensor(RADIUS)) for c in road)

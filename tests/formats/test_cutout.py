@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from sparsegen.errors import InputError
-from sparsegen.formats.cutout import cut_out, fit, is_cut_out, whole
+from sparsegen.formats.cutout import cut_out, fit, is_cut_out, object_boxes, whole
 
 W, H = 200, 150
 
@@ -137,3 +137,15 @@ def test_whole_is_the_average_of_blocks():
     wide, _ = whole(rectangle(32, 64, (0, 0, 32, 64)), 64)
     assert (wide[:, :16] == 1).all()
     assert (wide[0, 16:48] < 0.81).all()
+
+
+def test_boxes_have_edges_within_pixels():
+    """Rectangles drawn sixteen times finer and averaged: pixels at their edges are covered in part."""
+    fine = torch.zeros(2, 16 * 20, 16 * 30)
+    fine[0, 37:250, 100:411] = 1
+    fine[1, 0:320, 5:480] = 1
+    coarse = fine.unflatten(1, (20, 16)).unflatten(3, (30, 16)).mean((2, 4))
+    expected = torch.tensor([[37, 250, 100, 411], [0, 320, 5, 480]]) / 16
+    torch.testing.assert_close(object_boxes(coarse), expected)
+    torch.testing.assert_close(object_boxes(torch.zeros(1, 20, 30)), torch.tensor([[0.0, 20, 0, 30]]))
+    torch.testing.assert_close(object_boxes(fine), 16 * expected)

@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,19 @@ def test_check_readable(tmp_path):
     }.items():
         with pytest.raises(InputError, match=words):
             check_readable(tmp_path / name)
+
+
+def test_folders_made_for_nothing_go_with_the_process(tmp_path):
+    """Those that were there before stay, and so do those with something in them."""
+    (tmp_path / "old").mkdir()
+    program = (
+        "import sys; from pathlib import Path; from sparsegen.formats.files import make_folder\n"
+        "root = Path(sys.argv[1])\n"
+        "for name in ('old', 'new/inner', 'kept/inner'):\n    make_folder(root / name)\n"
+        "print(sorted(p.name for p in root.iterdir()))\n"
+        "(root / 'kept' / 'file').write_text('x')\n"
+    )
+    printed = subprocess.check_output([sys.executable, "-c", program, str(tmp_path)], text=True)
+    assert printed.strip() == "['kept', 'new', 'old']"
+    assert listing(tmp_path) == ["kept", "old"]
+    assert listing(tmp_path / "kept") == ["file"]

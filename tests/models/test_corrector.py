@@ -127,7 +127,7 @@ def a_scene(views=2, size=32):
 
 
 def slopes(raw, head, anchors, lookup):
-    found = feedback_with_slopes(raw, lambda r: head.place(r, anchors, lookup), lookup).slopes
+    found = feedback_with_slopes(raw, lambda r: head.place(r, anchors, lookup), lookup)[0].slopes
     assert found is not None
     return found
 
@@ -174,8 +174,11 @@ def test_slopes_leave_no_trace_and_need_no_gradients_around_them():
     head, raw, anchors, lookup = a_scene()
     free = as_raw(raw.joined().requires_grad_())
     anchors.requires_grad_()
-    seen = feedback_with_slopes(free, lambda r: head.place(r, anchors, lookup), lookup)
+    seen, placed = feedback_with_slopes(free, lambda r: head.place(r, anchors, lookup), lookup)
+    assert placed.sights is not None
     assert not any(x is None or x.requires_grad for x in seen)
+    assert not placed.gaussians.colors.requires_grad
+    assert not placed.sights.preferences.requires_grad
     assert anchors.grad is None
     model = build(small(slopes=True))
     for corrector in model.correctors:
@@ -184,7 +187,9 @@ def test_slopes_leave_no_trace_and_need_no_gradients_around_them():
     views, times = some_views(), torch.zeros(2, 3)
     with torch.inference_mode():
         inside = model(views, times)[-1]
-    torch.testing.assert_close(inside.means, model(views, times)[-1].means.detach())
+    outside = model(views, times)[-1]
+    for name in ("means", "quats", "scales", "opacities", "colors"):
+        torch.testing.assert_close(getattr(inside, name), getattr(outside, name).detach())
 
 
 def test_slopes_of_what_no_picture_shows_are_zero():

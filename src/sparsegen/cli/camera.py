@@ -30,7 +30,12 @@ def run(args: argparse.Namespace) -> None:
     from sparsegen.data.loading import load_viewsets
     from sparsegen.errors import InputError
     from sparsegen.models.pretrained import CAMERA_HEAD, load_camera_head, load_config, save_pretrained
-    from sparsegen.training.camera_head import CameraHeadTraining, direction_errors, train_camera_head
+    from sparsegen.training.camera_head import (
+        CameraHeadTraining,
+        direction_errors,
+        framing_errors,
+        train_camera_head,
+    )
     from sparsegen.training.config import seconds
 
     if args.steps < 1:
@@ -51,7 +56,9 @@ def run(args: argparse.Namespace) -> None:
     for viewsets in sets[1:]:
         turns, rises = direction_errors(head, viewsets)
         near = (turns < 30).float().mean()
+        sizes, typical = framing_errors(head, viewsets)
         print(
             f"{turns.numel()} pictures of {len(viewsets)} held-out objects: azimuth {turns.median():.0f} "
-            f"degrees off (median), {near:.0%} within 30 degrees; elevation {rises.median():.0f} degrees off"
+            f"degrees off (median), {near:.0%} within 30 degrees; elevation {rises.median():.0f} degrees, "
+            f"size {sizes.median():.1%} off ({typical.median():.1%} were all objects typical)"
         )

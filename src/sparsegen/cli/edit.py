@@ -144,8 +144,8 @@ def _likeness(args: argparse.Namespace, count: int) -> Tensor:
     from sparsegen.editing import attention_likeness
     from sparsegen.errors import InputError
     from sparsegen.generation import Pipeline
-    from sparsegen.photos import frame, read_photo
-    from sparsegen.pose import estimate_camera
+    from sparsegen.photos import read_photo
+    from sparsegen.pose import estimate_camera, view_from
 
     if args.picture is None:
         raise InputError("--picture is missing: name the picture that the object was made from")
@@ -155,7 +155,7 @@ def _likeness(args: argparse.Namespace, count: int) -> Tensor:
         raise InputError(f"{args.file}: has {count:,} queries, the model {most:,}; --model names its own")
     rgba = read_photo(args.picture)
     camera = estimate_camera(pipeline, rgba)[0]
-    views = frame(rgba, pipeline.model.config.image_size, camera.azimuth, camera.elevation)
+    views = view_from(pipeline, rgba, camera.azimuth, camera.elevation)
     return attention_likeness(pipeline, views, count)
 
 

@@ -213,7 +213,7 @@ def _read(
 ) -> tuple[list[Photo], Views | None]:
     """The pictures of one object, cut out, and as the network takes them."""
     from sparsegen import photos
-    from sparsegen.cameras import RADIUS
+    from sparsegen.pose import view_from
 
     if not group:
         return [], None
@@ -232,11 +232,12 @@ def _read(
     rgba = opened[0].rgba
     if args.framed:
         return opened, photos.take_whole(rgba, size, azimuth, elevation)
-    distance = RADIUS
-    if focal_length := args.focal_length or opened[0].focal_length:
-        distance = photos.distance_of(rgba, focal_length, azimuth, elevation)
+    focal_length = args.focal_length or opened[0].focal_length
+    views = view_from(pipeline, rgba, azimuth, elevation, focal_length)
+    if focal_length:
+        distance = float(views.cameras.centers.norm())
         print(f"{group[0].picture}: a lens of {focal_length:g} mm, so {distance:.1f} object sizes away")
-    return opened, photos.frame(rgba, size, azimuth, elevation, distance)
+    return opened, views
 
 
 def _camera(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsegen.cameras import Cameras
-from sparsegen.data.viewpoints import random_views, spiral_views
+from sparsegen.cameras import RADIUS, Cameras
+from sparsegen.data.viewpoints import LENS_DISTANCES, random_views, spiral_views
 from sparsegen.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ MAX_COUNT = 1_000_000  # cars in one split of one seed
 
 @dataclass(frozen=True)
 class Car:
-    """One car as a subject of rendering. A race car wears a livery, and stands in light of its own."""
+    """One car as a subject of rendering. A race car wears a livery, and stands in light of its own, before
+    lenses of its own."""
 
     name: str
     seed: int
@@ -69,4 +70,12 @@ def car_cameras(subjects: list[Car], views: int, size: int, spiral: bool) -> lis
     if spiral:
         return [spiral_views(views, size)] * len(subjects)
     # The 1 keeps this stream apart from the one that shapes the car.
-    return [random_views(views, np.random.default_rng([car.seed, 1]), size) for car in subjects]
+    return [
+        random_views(
+            views,
+            np.random.default_rng([car.seed, 1]),
+            size,
+            LENS_DISTANCES if car.racing else (RADIUS, RADIUS),
+        )
+        for car in subjects
+    ]

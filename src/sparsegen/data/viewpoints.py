@@ -7,10 +7,12 @@ import math
 import numpy as np
 import torch
 
-from sparsegen.cameras import Cameras, on_sphere, spiral
+from sparsegen.cameras import FOCAL_128, RADIUS, Cameras, on_sphere, spiral, stack
 
 # Training views cover the upper hemisphere, and a little under the horizon.
 ELEVATIONS = (math.radians(-5), math.radians(85))
+# Race cars are seen through all kinds of lenses: from so far, in world units.
+LENS_DISTANCES = (1.1, 2.6)
 # With 25 views, 7 turns give 25 different azimuths; the spiral's usual 5 would give only 5.
 TEST_TURNS = 7
 # Test sets have this many views, from above (view 0) to the horizon.
@@ -21,12 +23,26 @@ INPUT_VIEW = 17
 SECOND_INPUT_VIEW = 15
 
 
-def random_views(count: int, rng: np.random.Generator, size: int = 128) -> Cameras:
-    """`count` cameras drawn evenly over the sphere's area between the elevations of training views."""
+def random_views(
+    count: int, rng: np.random.Generator, size: int = 128, distances: tuple[float, float] = (RADIUS, RADIUS)
+) -> Cameras:
+    """`count` cameras drawn evenly over the sphere's area between the elevations of training views.
+
+    Distances in world units are drawn too, on a logarithmic scale; cameras that stand farther away have
+    longer lenses, under which an object is about as large.
+    """
     azimuth = rng.uniform(0, 2 * math.pi, count)
     low, high = np.sin(ELEVATIONS)
     elevation = np.arcsin(rng.uniform(low, high, count))
-    return on_sphere(torch.from_numpy(azimuth).float(), torch.from_numpy(elevation).float(), size=size)
+    near, far = np.log(distances)
+    distance = np.exp(rng.uniform(near, far, count))
+    angles = torch.from_numpy(np.stack([azimuth, elevation], axis=-1)).float()
+    return stack(
+        [
+            on_sphere(a, e, d, size, FOCAL_128 * size / 128 * d / RADIUS)
+            for (a, e), d in zip(angles, distance.tolist(), strict=True)
+        ]
+    )
 
 
 def spiral_views(count: int = SPIRAL_VIEWS, size: int = 128) -> Cameras:

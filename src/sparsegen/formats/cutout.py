@@ -32,17 +32,17 @@ def fit(
     (right, down), in shares of the picture too. Returns the picture and the object's coverage. Resampling
     averages over areas in premultiplied color. Raises `InputError` if the alpha is empty.
     """
-    bottom, top, left, right = _box(rgba, name)
-    side = max(top - bottom, right - left) / span
-    row = (bottom + top) / 2 - (center[1] - 0.5) * side
+    top, bottom, left, right = _box(rgba, name)
+    side = max(bottom - top, right - left) / span
+    row = (top + bottom) / 2 - (center[1] - 0.5) * side
     column = (left + right) / 2 - (center[0] - 0.5) * side
     return _resample(rgba, size, (row, column), side)
 
 
-def object_extent(rgba: Float[Tensor, "4 h w"]) -> int:
+def object_extent(rgba: Float[Tensor, "4 h w"]) -> float:
     """The larger side in pixels of the object's bounding box. Raises `InputError` if the alpha is empty."""
-    bottom, top, left, right = _box(rgba, "the picture")
-    return max(top - bottom, right - left)
+    top, bottom, left, right = _box(rgba, "the picture")
+    return max(bottom - top, right - left)
 
 
 def whole(rgba: Float[Tensor, "4 h w"], size: int) -> tuple[Float[Tensor, "3 s s"], Float[Tensor, "s s"]]:
@@ -172,16 +172,33 @@ def _matte(
     return torch.cat([color, alpha[None]])
 
 
-def _box(rgba: Float[Tensor, "4 h w"], name: str) -> tuple[int, int, int, int]:
-    visible = rgba[3] > _VISIBLE
-    if not visible.any():
+def object_boxes(alphas: Float[Tensor, "b h w"]) -> Float[Tensor, "b 4"]:
+    """Top, bottom, left and right edges, in pixels, of what each picture's alpha covers.
+
+    A pixel at an edge that is covered in part moves that edge into it, so that small pictures have the
+    same boxes as large ones. The whole picture where nothing is covered.
+    """
+    return torch.cat([_extents(alphas.amax(2)), _extents(alphas.amax(1))], dim=-1)
+
+
+def _box(rgba: Float[Tensor, "4 h w"], name: str) -> tuple[float, float, float, float]:
+    if not (rgba[3] > _VISIBLE).any():
         raise InputError(f"{name}: its alpha is empty, no object is seen; give a picture with an object")
-    return *_extent(visible.any(dim=1)), *_extent(visible.any(dim=0))
+    top, bottom, left, right = object_boxes(rgba[3:])[0].tolist()
+    return top, bottom, left, right
 
 
-def _extent(occupied: Bool[Tensor, "n"]) -> tuple[int, int]:
-    indices = occupied.nonzero()
-    return int(indices[0]), int(indices[-1]) + 1
+def _extents(coverage: Float[Tensor, "b n"]) -> Float[Tensor, "b 2"]:
+    """Where the covered stretch of each row begins and ends; all of it where nothing is covered."""
+    count = coverage.shape[-1]
+    visible = coverage > _VISIBLE
+    index = torch.arange(count, device=coverage.device)
+    first = torch.where(visible, index, count).amin(-1).clamp_max(count - 1)
+    last = torch.where(visible, index, -1).amax(-1).clamp_min(0)
+    begin = first + 1 - coverage.gather(-1, first[:, None])[:, 0].clamp_max(1)
+    end = last + coverage.gather(-1, last[:, None])[:, 0].clamp_max(1)
+    some = visible.any(-1)
+    return torch.stack([torch.where(some, begin, 0.0), torch.where(some, end, float(count))], dim=-1)
 
 
 def _resample(

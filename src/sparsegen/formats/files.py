@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import secrets
@@ -70,13 +71,24 @@ def write_bytes(final: str | Path, data: bytes) -> None:
 
 
 def make_folder(path: str | Path) -> Path:
-    """Make an output folder before the work: nobody waits for what cannot be written. Else `InputError`."""
+    """Make an output folder before the work: nobody waits for what cannot be written. Else `InputError`.
+
+    What is made here goes again when the process ends, if nothing was written into it.
+    """
     path = Path(path)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):  # last registered, first called: the innermost goes first
+        atexit.register(_remove_if_empty, folder.absolute())
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass  # an old folder may be one that nobody may write to
     return path
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 @contextmanager

@@ -61,6 +61,10 @@ class Sights:
     where: Float[Tensor, "b v r n 3"]  # `projections`
     preferences: Float[Tensor, "b v r n"]  # logits of what each line of sight is worth
 
+    def detach(self) -> Sights:
+        """The same without gradients."""
+        return Sights(self.where.detach(), self.preferences.detach())
+
     def read(self, maps: Float[Tensor, "b v c h w"]) -> Float[Tensor, "b v c r n"]:
         """Bilinear features at the end of each line of sight; outside a picture, those of its border."""
         grid = self.where[..., :2].flatten(0, 1)  # (b v, r, n, 2)

@@ -1,7 +1,9 @@
-"""Camera head: the direction that a picture of an object was taken from, as chances of directions.
+"""Camera head: the direction that a picture of an object was taken from, and how the object is framed.
 
 A small convolutional network over the object's cut-out. Cars look alike from the front and from behind,
-so it gives chances of all directions, not one direction.
+so it gives chances of all directions, not one direction. What a picture shows of an object of unit
+bounding-box diagonal depends on its proportions; so the head also says, for any direction, how much larger
+than a typical object's its frame is, and where its middle lies.
 """
 
 from __future__ import annotations
@@ -14,11 +16,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sparsegen.formats.cutout import object_boxes
+
 # Side of a direction's cell, in degrees, and how many: all around, and from the horizon to near the zenith.
 CELL = 10.0
 AZIMUTHS, ELEVATIONS = 36, 9
 # Directions this many degrees of azimuth apart are told apart as different guesses.
 APART = 45.0
+# Frames differ from typical ones by about this much.
+FRAME_SPREAD = 0.05
+# Sines and cosines by which the frames' layers know a direction.
+_TURNS = 6
 
 
 @dataclass(frozen=True)
@@ -38,8 +46,21 @@ class Direction:
     chance: float
 
 
+@dataclass(frozen=True)
+class Framing:
+    """How an object's frame, its bounding box in a picture, differs from a typical object's.
+
+    `zoom` is the ratio of the larger sides; `right` and `down` say how far its middle lies from the typical
+    one's, in typical larger sides.
+    """
+
+    zoom: float = 1.0
+    right: float = 0.0
+    down: float = 0.0
+
+
 class CameraHead(nn.Module):
-    """Cut-outs of `crop_to_object` to logits of cells of directions."""
+    """Cut-outs of `crop_to_object` to logits of cells of directions, and to frames seen from directions."""
 
     def __init__(self, config: CameraHeadConfig) -> None:
         super().__init__()
@@ -63,9 +84,30 @@ class CameraHead(nn.Module):
             nn.GELU(),
             nn.Linear(256, AZIMUTHS * ELEVATIONS),
         )
+        last = nn.Linear(128, 3)
+        nn.init.zeros_(last.weight)  # typical until something else is learned
+        nn.init.zeros_(last.bias)
+        self.framing = nn.Sequential(nn.Linear(256 + _TURNS, 128), nn.GELU(), last)
 
     def forward(self, crops: Float[Tensor, "b 4 s s"]) -> Float[Tensor, "b azimuths elevations"]:
         return self.net(2 * crops - 1).unflatten(-1, (AZIMUTHS, ELEVATIONS))
+
+    def directions_and_frames(
+        self, crops: Float[Tensor, "b 4 s s"], azimuths: Float[Tensor, "b"], elevations: Float[Tensor, "b"]
+    ) -> tuple[Float[Tensor, "b azimuths elevations"], Float[Tensor, "b 3"]]:
+        """The logits, and frames as `Framing` has them (log zoom, right, down) from directions in degrees."""
+        features = self.net[:-1](2 * crops - 1)
+        a, e = torch.deg2rad(azimuths), torch.deg2rad(elevations)
+        turns = torch.stack([a.cos(), a.sin(), (2 * a).cos(), (2 * a).sin(), e.cos(), e.sin()], dim=-1)
+        frames = FRAME_SPREAD * self.framing(torch.cat([features, turns], dim=-1))
+        return self.net[-1](features).unflatten(-1, (AZIMUTHS, ELEVATIONS)), frames
+
+    @torch.no_grad()
+    def frame_of(self, crop: Float[Tensor, "4 s s"], azimuth: float, elevation: float) -> Framing:
+        """How the object of one cut-out is framed, if the picture was taken from a direction in degrees."""
+        direction = (torch.full((1,), angle, device=crop.device) for angle in (azimuth, elevation))
+        log_zoom, right, down = self.directions_and_frames(crop[None], *direction)[1][0].tolist()
+        return Framing(math.exp(log_zoom), right, down)
 
 
 def cell_centers() -> tuple[Float[Tensor, "azimuths"], Float[Tensor, "elevations"]]:
@@ -85,9 +127,7 @@ def crop_to_object(
     `zoom` and `shift` (in halves of the square) move the square, for training.
     """
     h, w = alphas.shape[-2:]
-    covered = alphas > 0.5
-    left, right = _extent(covered.any(1))
-    top, bottom = _extent(covered.any(2))
+    top, bottom, left, right = object_boxes(alphas).unbind(-1)
     half = 0.575 * torch.maximum(right - left, bottom - top).clamp_min(1)
     half = half if zoom is None else half / zoom
     center = torch.stack([left + right, top + bottom], dim=-1) / 2
@@ -112,7 +152,8 @@ def likely_directions(logits: Float[Tensor, "azimuths elevations"], count: int =
         row, column = divmod(int(left.argmax()), ELEVATIONS)
         offsets = (azimuths - azimuths[row] + 180) % 360 - 180
         around = (offsets.abs() < APART)[:, None]
-        near = (offsets.abs() < 2 * CELL)[:, None] & ((elevations - elevations[column]).abs() < 2 * CELL)
+        turn = offsets.abs()[:, None] * torch.cos(torch.deg2rad(elevations))  # as in `cell_targets`
+        near = (turn < 2 * CELL) & around & ((elevations - elevations[column]).abs() < 2 * CELL)
         weights = left * near
         weights = weights / weights.sum()
         azimuth = float(azimuths[row] + (weights.sum(1) * offsets).sum())
@@ -143,13 +184,3 @@ def directions_to(
     x, y, z = centers.unbind(-1)
     degrees = 180 / math.pi
     return torch.atan2(y, x) * degrees, torch.atan2(z, torch.hypot(x, y)) * degrees
-
-
-def _extent(covered: Tensor) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
-    """First and one past the last covered index of each row; all of it where nothing is covered."""
-    count = covered.shape[-1]
-    index = torch.arange(count, device=covered.device)
-    first = torch.where(covered, index, count).amin(-1)
-    last = torch.where(covered, index + 1, 0).amax(-1)
-    empty = last == 0
-    return torch.where(empty, 0, first).float(), torch.where(empty, count, last).float()

@@ -69,17 +69,19 @@ def feedback(gaussians: Gaussians, lookup: Lookup) -> Feedback:
 
 def feedback_with_slopes(
     raw: RawGaussians, place: Callable[[RawGaussians], Placed], lookup: Lookup
-) -> Feedback:
-    """Maps and slopes of the Gaussians that `place` makes of raw parameters."""
+) -> tuple[Feedback, Placed]:
+    """Maps and slopes of the Gaussians that `place` makes of raw parameters, and those, without gradients."""
     with _gradients_on(), full_precision(raw.offset.device):
         lookup = _outside_inference_mode(lookup)
         free = [_ordinary(part.detach()).requires_grad_() for part in raw if part is not None]
-        drawn = render(place(RawGaussians(*free)).gaussians, lookup.cameras)
+        placed = place(RawGaussians(*free))
+        drawn = render(placed.gaussians, lookup.cameras)
         error = (lookup.images - drawn.rgb).square().sum(dim=(2, 3, 4))  # (b, v)
         slopes = torch.cat(torch.autograd.grad((lookup.weights * error).sum(), free), dim=-1)
     with torch.no_grad():
         size = slopes.square().mean(dim=(1, 2), keepdim=True).sqrt()
-        return Feedback(_maps(drawn, lookup), torch.asinh(-slopes / (size + _STILL)))
+        seen = Feedback(_maps(drawn, lookup), torch.asinh(-slopes / (size + _STILL)))
+    return seen, placed.detach()
 
 
 def _maps(drawn: Rendering, lookup: Lookup) -> Float[Tensor, "b v 5 s s"]:

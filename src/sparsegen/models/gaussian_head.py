@@ -66,6 +66,10 @@ class Placed(NamedTuple):
     gaussians: Gaussians
     sights: Sights | None
 
+    def detach(self) -> Placed:
+        """The same without gradients."""
+        return Placed(self.gaussians.detach(), None if self.sights is None else self.sights.detach())
+
 
 _SIZES = {"offset": 3, "opacity": 1, "rotation": 4, "scale": 3, "color": 3}
 _SEEN_SIZES = {"trust": 1, "facing": 3}

@@ -25,7 +25,7 @@ from sparsegen.cameras import Cameras
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 from sparsegen.models.anchor_sampling import DetailEncoder, Lookup, Sights, clean_weights
-from sparsegen.models.corrector import Corrector, SharpEncoder, feedback, feedback_with_slopes
+from sparsegen.models.corrector import Corrector, Feedback, SharpEncoder, feedback, feedback_with_slopes
 from sparsegen.models.expansion import DecoderLayer, EncoderLayer
 from sparsegen.models.gaussian_head import GaussianHead, GaussianHeadConfig, Placed, RawGaussians, raw_sizes
 from sparsegen.models.image_encoder import CHANNELS, ImageEncoder, ImageEncoderConfig, encoder_input
@@ -257,10 +257,10 @@ class SparseGen(Network[ModelConfig]):
             if layers == "all" or i == last or feeds_sampling:
                 head, anchors = self._head(i), self.unit_anchors[:queries]
                 raw = head(x)
-                placed = head.place(raw, anchors, lookup)
                 if i == last and sharp is not None:
-                    placed = self._correct(raw, placed, x, head, anchors, sharp, lookup)
-                results.append(placed)
+                    results.append(self._correct(raw, x, head, anchors, sharp, lookup))
+                else:
+                    results.append(head.place(raw, anchors, lookup))
         return [placed.gaussians for placed in (results if layers == "all" else results[-1:])]
 
     def _head(self, layer: int) -> GaussianHead:
@@ -271,7 +271,6 @@ class SparseGen(Network[ModelConfig]):
     def _correct(
         self,
         raw: RawGaussians,
-        placed: Placed,
         x: Float[Tensor, "b m c"],
         head: GaussianHead,
         anchors: Float[Tensor, "m 3"],
@@ -282,15 +281,21 @@ class SparseGen(Network[ModelConfig]):
             return head.place(raw, anchors, lookup)
 
         for corrector in self.correctors:
+            placed, seen = self._look(raw, place, lookup)
             sights = placed.sights or lookup.sights(placed.gaussians.means.detach())
-            seen = None
-            if self.config.slopes:
-                seen = feedback_with_slopes(raw, place, lookup)
-            elif self.config.feedback:
-                seen = feedback(placed.gaussians, lookup)
             raw = corrector(raw, x, sights, sharp, lookup.images, seen)
-            placed = place(raw)
-        return placed
+        return place(raw)
+
+    def _look(
+        self, raw: RawGaussians, place: Callable[[RawGaussians], Placed], lookup: Lookup
+    ) -> tuple[Placed, Feedback | None]:
+        """The Gaussians of raw parameters, and what the views show of them."""
+        if self.config.slopes:
+            seen, placed = feedback_with_slopes(raw, place, lookup)
+            # In training they are placed once more, with gradients.
+            return (place(raw) if torch.is_grad_enabled() else placed), seen
+        placed = place(raw)
+        return placed, feedback(placed.gaussians, lookup) if self.config.feedback else None
 
     def _positions(self, cameras: Cameras, grid: int) -> Float[Tensor, "b v n c"] | None:
         if not self.position_encoder.parts:

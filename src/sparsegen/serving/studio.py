@@ -17,8 +17,7 @@ from sparsegen.exemplars import TIMES
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.joint_pose import find_cameras_together
-from sparsegen.photos import frame
-from sparsegen.pose import estimate_camera, estimate_or_keep
+from sparsegen.pose import estimate_camera, estimate_or_keep, view_from
 from sparsegen.ranking import rank
 from sparsegen.serving.jobs import QueueFull, Report
 from sparsegen.serving.limits import Limits
@@ -194,7 +193,7 @@ def _placed(pipeline: Pipeline, pictures: list[Picture]) -> tuple[Views, tuple[C
     ]
     if len(pictures) == 1:
         best = candidates[0][0]
-        views = frame(pictures[0].rgba, pipeline.model.config.image_size, best.azimuth, best.elevation)
+        views = view_from(pipeline, pictures[0].rgba, best.azimuth, best.elevation)
         return views, (Camera(best.azimuth, best.elevation),)
     views, found = find_cameras_together(pipeline, [p.rgba for p in pictures], candidates)
     return views, tuple(Camera(c.azimuth, c.elevation, c.agrees) for c in found)

@@ -1,9 +1,12 @@
-"""Training of the camera head: pictures of a viewset dataset, their cameras' directions as targets."""
+"""Training of the camera head: pictures of a viewset dataset, their cameras' directions and their objects'
+frames as targets."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,8 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from sparsegen.cameras import Cameras
 from sparsegen.data.packed import Viewsets
+from sparsegen.formats.cutout import object_boxes
 from sparsegen.models.camera_head import (
+    FRAME_SPREAD,
     CameraHead,
     CameraHeadConfig,
     cell_targets,
@@ -21,6 +27,7 @@ from sparsegen.models.camera_head import (
     directions_to,
     likely_directions,
 )
+from sparsegen.photos import typical_frames
 from sparsegen.training.pacing import ending_signals
 
 
@@ -59,8 +66,11 @@ def train_camera_head(
             if progress >= 1 or received:
                 break
             optimizer.param_groups[0]["lr"] = recipe.lr * min(1, (step + 1) / 100) * (1 - progress)
-            crops, targets = camera_batch(viewsets, recipe, step)
-            loss = F.cross_entropy(head(crops).flatten(1), targets.flatten(1))
+            batch = camera_batch(viewsets, recipe, step)
+            logits, frames = head.directions_and_frames(batch.crops, batch.azimuths, batch.elevations)
+            targets = cell_targets(batch.azimuths, batch.elevations)
+            loss = F.cross_entropy(logits.flatten(1), targets.flatten(1))
+            loss = loss + F.smooth_l1_loss(frames / FRAME_SPREAD, batch.frames / FRAME_SPREAD, beta=0.1)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -70,10 +80,18 @@ def train_camera_head(
     return head.eval()
 
 
-def camera_batch(
-    viewsets: Viewsets, recipe: CameraHeadTraining, step: int
-) -> tuple[Float[Tensor, "b 4 s s"], Float[Tensor, "b azimuths elevations"]]:
-    """Cut-outs of random pictures, moved, mirrored and recolored a little, and their directions."""
+class CameraBatch(NamedTuple):
+    """Cut-outs, the directions to their cameras in degrees, and their objects' frames as `Framing` has them
+    (log zoom, right, down)."""
+
+    crops: Float[Tensor, "b 4 s s"]
+    azimuths: Float[Tensor, "b"]
+    elevations: Float[Tensor, "b"]
+    frames: Float[Tensor, "b 3"]
+
+
+def camera_batch(viewsets: Viewsets, recipe: CameraHeadTraining, step: int) -> CameraBatch:
+    """Cut-outs of random pictures, moved, mirrored and recolored a little, and their targets."""
     rng = np.random.default_rng((recipe.seed, step))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     count, view_count = viewsets.images.shape[:2]
@@ -81,15 +99,27 @@ def camera_batch(
         rng.integers(count, size=recipe.batch_size), rng.integers(view_count, size=(recipe.batch_size, 1))
     )
     assert views.alphas is not None
+    alphas, cameras = views.alphas[:, 0], views.cameras[:, 0]
     zoom = 1 + 0.15 * (torch.rand(recipe.batch_size, generator=generator) - 0.5)
     shift = 0.1 * (torch.rand(recipe.batch_size, 2, generator=generator) - 0.5)
-    crops = crop_to_object(views.images[:, 0], views.alphas[:, 0], CameraHeadConfig().size, zoom, shift)
-    azimuths, elevations = directions_to(views.cameras.centers[:, 0])
+    crops = crop_to_object(views.images[:, 0], alphas, CameraHeadConfig().size, zoom, shift)
+    azimuths, elevations = directions_to(cameras.centers)
+    frames = true_frames(alphas, cameras)
     if recipe.mirrored:
         other = torch.rand(recipe.batch_size, generator=generator) < 0.5
         crops = torch.where(other[:, None, None, None], crops.flip(-1), crops)
         azimuths = torch.where(other, -azimuths, azimuths)
-    return _recolored(crops, generator), cell_targets(azimuths, elevations)
+        frames = torch.where(other[:, None], frames * frames.new_tensor([1, -1, 1]), frames)
+    return CameraBatch(_recolored(crops, generator), azimuths, elevations, frames)
+
+
+def true_frames(alphas: Float[Tensor, "b h w"], cameras: Cameras) -> Float[Tensor, "b 3"]:
+    """How objects are framed in square pictures of B cameras that look at their middles."""
+    top, bottom, left, right = (object_boxes(alphas) / cameras.width).unbind(-1)
+    typical, middle = typical_frames(cameras)
+    zoom = torch.maximum(bottom - top, right - left) / typical
+    moved = (torch.stack([left + right, top + bottom], dim=-1) / 2 - middle) / typical[:, None]
+    return torch.cat([zoom.log()[:, None], moved], dim=-1)
 
 
 def _recolored(crops: Float[Tensor, "b 4 s s"], generator: torch.Generator) -> Float[Tensor, "b 4 s s"]:
@@ -105,15 +135,35 @@ def direction_errors(
     head: CameraHead, viewsets: Viewsets
 ) -> tuple[Float[Tensor, "n v"], Float[Tensor, "n v"]]:
     """How far, in degrees of azimuth and of elevation, the likeliest directions are from the true ones."""
-    count, total = viewsets.images.shape[:2]
     turns, rises = [], []
-    for index in range(count):
-        some = viewsets.views(np.array([index]), np.arange(total)[None])
-        assert some.alphas is not None
-        logits = head(crop_to_object(some.images[0], some.alphas[0], head.config.size))
-        azimuths, elevations = directions_to(some.cameras.centers[0])
+    for images, alphas, cameras in _object_by_object(viewsets):
+        logits = head(crop_to_object(images, alphas, head.config.size))
+        azimuths, elevations = directions_to(cameras.centers)
         best = [likely_directions(each, 1)[0] for each in logits]
         turn = torch.tensor([guess.azimuth for guess in best]) - azimuths
         turns.append(((turn + 180) % 360 - 180).abs())
         rises.append((torch.tensor([guess.elevation for guess in best]) - elevations).abs())
     return torch.stack(turns), torch.stack(rises)
+
+
+@torch.no_grad()
+def framing_errors(head: CameraHead, viewsets: Viewsets) -> tuple[Float[Tensor, "n v"], Float[Tensor, "n v"]]:
+    """How wrong objects' sizes in pictures of known directions are taken to be, as shares: by the head, and
+    for typical objects'."""
+    predicted, typical = [], []
+    for images, alphas, cameras in _object_by_object(viewsets):
+        crops = crop_to_object(images, alphas, head.config.size)
+        true = true_frames(alphas, cameras)[:, 0]
+        found = head.directions_and_frames(crops, *directions_to(cameras.centers))[1][:, 0]
+        predicted.append((found - true).abs())
+        typical.append(true.abs())
+    return torch.stack(predicted), torch.stack(typical)
+
+
+def _object_by_object(viewsets: Viewsets) -> Iterator[tuple[Tensor, Tensor, Cameras]]:
+    """All pictures of one object after the other, with their alphas and cameras, each of V."""
+    count, total = viewsets.images.shape[:2]
+    for index in range(count):
+        some = viewsets.views(np.array([index]), np.arange(total)[None])
+        assert some.alphas is not None
+        yield some.images[0], some.alphas[0], some.cameras[0]

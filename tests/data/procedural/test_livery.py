@@ -1,4 +1,4 @@
-"""Race cars: the same cars underneath, dressed so that each side shows its own tile of the sheet."""
+"""Race cars: lower and wider, dressed so that each side shows its own tile of the sheet."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from sparsegen.data.procedural import cars as procedural
 from sparsegen.data.procedural.cars import make_car
 from sparsegen.data.procedural.livery import TILE, draw_livery, wear
 from sparsegen.data.procedural.meshing import Mesh
-from sparsegen.data.procedural.styles import draw_shape
+from sparsegen.data.procedural.styles import draw_shape, lowered
 from sparsegen.data.render import LIGHTS, draw_lights, normalize, render_views
 
 RED, GREEN, BLUE, YELLOW = [230, 20, 20], [20, 200, 20], [20, 20, 230], [230, 220, 20]
@@ -21,14 +21,36 @@ def shape():
     return draw_shape("sedan", np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("seed", [0, 1, 5])
-def test_a_race_car_is_the_car_of_its_seed_in_other_clothes(seed):
-    plain, racing = make_car(seed), make_car(seed, racing=True)
-    for name in ("glass", "tyre", "paint", "cabin"):
-        ours, theirs = plain.geometry[name].triangles, racing.geometry[name].triangles
-        np.testing.assert_array_equal(theirs[: len(ours)], ours)  # what is added comes behind
-    assert "baseColorTexture" in racing.geometry["paint"].visual.material._data
-    assert "baseColorTexture" not in plain.geometry["paint"].visual.material._data
+def test_race_cars_are_lower_and_wider_than_those_on_the_road():
+    """Without wings on struts: the cabin's top, and how wide all that is painted is, against its length."""
+
+    def flatness(scene):
+        length, width, _ = scene.geometry["paint"].extents
+        return scene.geometry["cabin"].bounds[1, 2] / length, width / length
+
+    road = np.mean([flatness(make_car(seed)) for seed in range(20)], axis=0)
+    racing = np.mean([flatness(make_car(seed, racing=True)) for seed in range(20)], axis=0)
+    assert racing[0] < 0.9 * road[0]
+    assert racing[1] > 1.02 * road[1]
+
+
+def test_only_race_cars_wear_a_picture():
+    for racing in (False, True):
+        scene = make_car(0, racing=racing)
+        assert ("baseColorTexture" in scene.geometry["paint"].visual.material._data) is racing
+
+
+def test_lowering_keeps_wheels_and_length():
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        shape = draw_shape("sports", rng)
+        low = lowered(shape, rng)
+        unchanged = ("length", "wheel", "arch", "front_axle", "rear_axle", "cowl", "back")
+        assert all(getattr(low, name) == getattr(shape, name) for name in unchanged)
+        flatter = low.height / shape.height
+        assert 0.87 <= flatter <= 1
+        assert low.belt / shape.belt == pytest.approx(flatter)
+        assert 1 <= low.width / shape.width <= 1.12
 
 
 def test_every_side_of_a_car_shows_its_own_tile(monkeypatch):

@@ -19,7 +19,7 @@ from sparsegen.data.procedural.glass import door_seams, draw_panes, make_glass
 from sparsegen.data.procedural.livery import draw_livery, make_race_wing, wear
 from sparsegen.data.procedural.meshing import Mesh, Parts, join
 from sparsegen.data.procedural.paint import Finish, draw_finish
-from sparsegen.data.procedural.styles import STYLE_SHARES, STYLES, Shape, draw_shape
+from sparsegen.data.procedural.styles import RACING_SHARES, STYLE_SHARES, STYLES, Shape, draw_shape, lowered
 from sparsegen.data.procedural.wheels import make_wheels
 from sparsegen.data.surfaces import linear_to_srgb
 from sparsegen.errors import InputError
@@ -36,7 +36,8 @@ def make_car(seed: int, style: str | None = None, racing: bool = False) -> "trim
     Args:
         seed: any non-negative integer; every parameter is drawn from it.
         style: one of STYLES, or None to draw it as well.
-        racing: the same car with a livery over its whole body, and on most cars a wing on struts.
+        racing: a lower and wider car, more often a sports car or a coupe, with a livery over its whole body,
+            and on most cars a wing on struts.
 
     Returns:
         A trimesh.Scene in metres, +X forward, +Z up, wheels on z = 0: one geometry per material, named by
@@ -51,7 +52,7 @@ def make_car(seed: int, style: str | None = None, racing: bool = False) -> "trim
     if seed < 0:
         raise InputError(f"seed: expected an integer of at least 0; found {seed}; choose another seed")
     rng = np.random.default_rng(seed)
-    drawn = STYLES[rng.choice(len(STYLES), p=STYLE_SHARES)]
+    drawn = STYLES[rng.choice(len(STYLES), p=RACING_SHARES if racing else STYLE_SHARES)]
     parts, finish, shape = _build(style or drawn, rng, racing)
     scene = _scene(parts, finish)
     if racing:
@@ -63,6 +64,8 @@ def _build(
     style: str, rng: np.random.Generator, racing: bool
 ) -> tuple[dict[str, Mesh], dict[str, Finish], Shape]:
     shape = draw_shape(style, rng)
+    if racing:
+        shape = lowered(shape, rng)
     finish, striped = draw_finish(style, rng)
     body = make_body(shape)
     panes = draw_panes(shape, rng)

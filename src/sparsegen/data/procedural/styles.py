@@ -1,6 +1,6 @@
 """What a car may look like: body styles, their proportions in metres, and colours as on a road."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ STYLES: tuple[str, ...] = (
     "bus",
 )
 STYLE_SHARES = (0.20, 0.16, 0.10, 0.17, 0.08, 0.08, 0.09, 0.06, 0.04, 0.02)
+RACING_SHARES = (0.16, 0.11, 0.03, 0.03, 0.02, 0.01, 0.35, 0.23, 0.06, 0.0)
 
 # Ranges per style. Heights and lengths in metres; cowl (foot of the wind-screen), header (its top), back
 # (rear end of the roof) and tail (foot of the rear window) as fractions of the length from the nose.
@@ -227,6 +228,13 @@ def _overhangs(style: str, length: float, arch: float, rng: np.random.Generator)
     front = {"bus": 0.24, "van": 0.175, "sports": 0.20, "minicar": 0.17}.get(style, 0.185)
     rear = {"bus": 0.27, "sports": 0.20, "minicar": 0.15, "suv": 0.195, "hatchback": 0.175}.get(style, 0.215)
     return np.maximum(np.array([front, rear]) * length * rng.uniform(0.93, 1.07, 2), arch + 0.32)
+
+
+def lowered(shape: Shape, rng: np.random.Generator) -> Shape:
+    """The car as a tuner leaves it: the body lower and wider over the same wheels."""
+    flatter, wider = float(rng.uniform(0.87, 1.0)), float(rng.uniform(1.0, 1.12))
+    heights = {name: flatter * getattr(shape, name) for name in ("height", "nose", "hood", "belt", "deck")}
+    return replace(shape, width=wider * shape.width, **heights)
 
 
 def draw_shape(style: str, rng: np.random.Generator) -> Shape:
