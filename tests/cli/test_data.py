@@ -182,6 +182,28 @@ def test_mistakes_end_in_one_line(tmp_path, capsys, monkeypatch, arguments, word
     assert not list(tmp_path.glob("out*"))
 
 
+def test_cameras_stand_as_far_away_as_asked(tmp_path, capsys):
+    """Once on the spiral, at one distance; once at random, between two; with lenses that make up for it."""
+    ball = str(tmp_path / "ball.ply")
+    trimesh.creation.icosphere(radius=0.5).export(ball)
+    usual, far, range_ = (tmp_path / name for name in ("usual.pack", "far.pack", "range.pack"))
+    spiral = ["data", "render", ball, "--pack", "--spiral", "--size", "64", "--views", "4", "--jobs", "1"]
+    assert main([*spiral, str(usual)]) == 0
+    assert main([*spiral, str(far), "--distance", "2.5"]) == 0
+    assert main(["data", "render", ball, str(range_), "--pack", *TINY, "--distance", "3", "2"]) == 0
+    near, distant, between = (load_packed(path) for path in (usual, far, range_))
+    torch.testing.assert_close(distant.cameras.centers.norm(dim=-1), torch.full((1, 4), 2.5))
+    assert ((between.cameras.centers.norm(dim=-1) - 2.5).abs() <= 0.5).all()
+    across = [(v.images[..., 3] > 127).sum((2, 3)).mean() for v in (near, distant)]
+    # Of a sphere more is seen from afar, and it looks smaller: its outline is at a tangent.
+    radius = 0.5 / 3**0.5  # in a unit-diagonal cube
+    expected = [1 / (1 - (radius / d) ** 2) for d in (1.3, 2.5)]
+    assert across[1] / across[0] == pytest.approx(expected[1] / expected[0], abs=0.02)
+    capsys.readouterr()
+    assert main([*spiral, str(far), "--distance", "0.3"]) == 2
+    assert "--distance: expected one or two numbers from 0.6" in capsys.readouterr().err
+
+
 def test_an_object_with_other_cameras_is_not_overwritten(tmp_path, capsys):
     out = tmp_path / "cars"
     assert main(["data", "cars", str(out), "-n", "1", *TINY]) == 0

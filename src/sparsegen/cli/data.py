@@ -89,6 +89,14 @@ def _add_rendering(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", type=int, default=128, help="pixels of a picture's side (default: 128)")
     parser.add_argument(
+        "--distance",
+        type=float,
+        nargs="+",
+        metavar="D",
+        help="how far away cameras stand, in sizes of the object, with longer lenses the farther; two for "
+        "random views anywhere between (default: 1.3; random views of race cars: 1.1 2.6)",
+    )
+    parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)"
     )
     parser.add_argument("--pack", action="store_true", help="write one packed file instead of a folder")
@@ -104,6 +112,7 @@ def _render(args: argparse.Namespace) -> None:
 
     import numpy as np
 
+    from sparsegen.cameras import RADIUS
     from sparsegen.data.meshes import find_meshes
     from sparsegen.data.viewpoints import random_views, spiral_views
     from sparsegen.errors import InputError
@@ -112,13 +121,13 @@ def _render(args: argparse.Namespace) -> None:
     if args.seed < 0:
         raise InputError(f"--seed: expected an integer of at least 0, found {args.seed}")
     subjects = find_meshes(args.meshes, args.up)
-    views = args.views or (25 if args.spiral else 16)
+    views, distances = args.views or (25 if args.spiral else 16), _distances(args) or (RADIUS, RADIUS)
     if args.spiral:
-        cameras = [spiral_views(views, args.size)] * len(subjects)
+        cameras = [spiral_views(views, args.size, distances[0])] * len(subjects)
     else:
         # Seeded by name, so that a mesh keeps its cameras when others are added.
         rngs = [np.random.default_rng([args.seed, zlib.crc32(s.name.encode())]) for s in subjects]
-        cameras = [random_views(views, rng, args.size) for rng in rngs]
+        cameras = [random_views(views, rng, args.size, distances) for rng in rngs]
     _render_to(args, subjects, cameras, args.out)
 
 
@@ -128,8 +137,21 @@ def _cars(args: argparse.Namespace) -> None:
     _check_counts(args, "views", "size", "jobs")
     subjects = cars(args.count, args.seed, args.split, args.racing)
     spiral = args.split != "train" if args.spiral is None else args.spiral
-    cameras = car_cameras(subjects, args.views or (25 if spiral else 16), args.size, spiral)
+    views, distances = args.views or (25 if spiral else 16), _distances(args)
+    cameras = car_cameras(subjects, views, args.size, spiral, distances)
     _render_to(args, subjects, cameras, args.out if args.pack else args.out / args.split)
+
+
+def _distances(args: argparse.Namespace) -> tuple[float, float] | None:
+    """The nearest and the farthest that was asked for."""
+    from sparsegen.errors import InputError
+
+    if args.distance is None:
+        return None
+    if len(args.distance) > 2 or not all(0.6 <= distance < 1000 for distance in args.distance):
+        found = " ".join(f"{distance:g}" for distance in args.distance)
+        raise InputError(f"--distance: expected one or two numbers from 0.6 to 1000, found {found}")
+    return min(args.distance), max(args.distance)
 
 
 def _render_to(args: argparse.Namespace, subjects: list, cameras: list, out: Path) -> None:

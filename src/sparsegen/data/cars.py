@@ -65,17 +65,23 @@ def _car(split: str, seed: int, i: int, racing: bool) -> Car:
     return Car(f"{'racer' if racing else 'car'}-{split}-{seed}-{i:06d}", start + i, racing)
 
 
-def car_cameras(subjects: list[Car], views: int, size: int, spiral: bool) -> list[Cameras]:
-    """The same spiral for every car, or random views of its own, drawn from its seed."""
+def car_cameras(
+    subjects: list[Car], views: int, size: int, spiral: bool, distances: tuple[float, float] | None = None
+) -> list[Cameras]:
+    """The same spiral for every car, or random views of its own, drawn from its seed.
+
+    Cameras stand `distances` away, in world units, the spiral's at the nearer; by default at the usual
+    distance, and before race cars, where views are random, at any of a range.
+    """
     if spiral:
-        return [spiral_views(views, size)] * len(subjects)
+        return [spiral_views(views, size, distances[0] if distances else RADIUS)] * len(subjects)
     # The 1 keeps this stream apart from the one that shapes the car.
     return [
         random_views(
             views,
             np.random.default_rng([car.seed, 1]),
             size,
-            LENS_DISTANCES if car.racing else (RADIUS, RADIUS),
+            distances or (LENS_DISTANCES if car.racing else (RADIUS, RADIUS)),
         )
         for car in subjects
     ]

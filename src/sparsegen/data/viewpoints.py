@@ -39,12 +39,17 @@ def random_views(
     angles = torch.from_numpy(np.stack([azimuth, elevation], axis=-1)).float()
     return stack(
         [
-            on_sphere(a, e, d, size, FOCAL_128 * size / 128 * d / RADIUS)
+            on_sphere(a, e, d, size, _lens(d, size))
             for (a, e), d in zip(angles, distance.tolist(), strict=True)
         ]
     )
 
 
-def spiral_views(count: int = SPIRAL_VIEWS, size: int = 128) -> Cameras:
+def spiral_views(count: int = SPIRAL_VIEWS, size: int = 128, distance: float = RADIUS) -> Cameras:
     """The spiral of test views, from above (view 0) to the horizon."""
-    return spiral(count, turns=TEST_TURNS, size=size)
+    return spiral(count, TEST_TURNS, radius=distance, size=size, focal=_lens(distance, size))
+
+
+def _lens(distance: float, size: int) -> float:
+    """The focal length in pixels under which an object is as large as at the usual distance."""
+    return FOCAL_128 * size / 128 * distance / RADIUS
