@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sparsegen.formats.ply import save_ply
 from sparsegen.generation import Pipeline
-from sparsegen.photos import frame, read_photo
-from sparsegen.pose import estimate_camera
+from sparsegen.photos import read_photo
+from sparsegen.pose import estimate_camera, view_from
 
 here = Path(__file__).parent
 pipeline = Pipeline.from_pretrained()
@@ -16,7 +16,7 @@ pipeline = Pipeline.from_pretrained()
 rgba = read_photo(here / "car.png")
 camera = estimate_camera(pipeline, rgba)[0]
 print(f"taken from azimuth {camera.azimuth:g}, elevation {camera.elevation:g} degrees")
-views = frame(rgba, pipeline.model.config.image_size, camera.azimuth, camera.elevation)
+views = view_from(pipeline, rgba, camera.azimuth, camera.elevation)
 
 gaussians = pipeline(views)[0]
 print(f"{gaussians.count} Gaussians from {len(gaussians.query_ids.unique())} anchor queries")

@@ -90,6 +90,14 @@ def test_photos_are_framed_as_the_head_says(pipeline):
     assert (new_top + new_bottom - top - bottom) / 2 == pytest.approx(-0.08 * side, abs=0.7)
 
 
+def test_a_direction_that_is_not_given_is_estimated(pipeline):
+    rgba = read_photo(EXAMPLES / "car.png")
+    best = estimate_camera(pipeline, rgba)[0]
+    found, told = view_from(pipeline, rgba), view_from(pipeline, rgba, best.azimuth, best.elevation)
+    torch.testing.assert_close(found.cameras.viewmats, told.cameras.viewmats)
+    torch.testing.assert_close(found.images, told.images)
+
+
 def test_a_lens_sets_a_larger_object_farther_away(pipeline):
     rgba = read_photo(EXAMPLES / "car.png")
     distances = []

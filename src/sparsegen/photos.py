@@ -50,7 +50,7 @@ class Photo:
     focal_length: float | None = None
 
 
-def open_photo(path: Path, matting: str = AUTO, mask: Path | None = None) -> Photo:
+def open_photo(path: str | Path, matting: str = AUTO, mask: str | Path | None = None) -> Photo:
     """A picture with its object cut out: by its mask, its own alpha, or by `matting`.
 
     `matting` is what `sparsegen.matting.remove_background` takes. Raises `InputError`, also where nothing
@@ -66,7 +66,9 @@ def open_photo(path: Path, matting: str = AUTO, mask: Path | None = None) -> Pho
     return Photo(original, cut.rgba, cut.method, load_focal_length(path))
 
 
-def read_photo(path: Path, matting: str = AUTO, mask: Path | None = None) -> Float[Tensor, "4 h w"]:
+def read_photo(
+    path: str | Path, matting: str = AUTO, mask: str | Path | None = None
+) -> Float[Tensor, "4 h w"]:
     """The cut-out picture of `open_photo` alone."""
     return open_photo(path, matting, mask).rgba
 

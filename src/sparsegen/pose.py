@@ -82,15 +82,21 @@ def estimate_or_keep(
 def view_from(
     pipeline: Pipeline,
     rgba: Float[Tensor, "4 h w"],
-    azimuth: float,
-    elevation: float,
+    azimuth: float | None = None,
+    elevation: float | None = None,
     focal_length: float | None = None,
 ) -> Views:
     """A cut-out photo as the network takes it, if it was taken from a direction in degrees.
 
-    It is framed as the pipeline's camera head sees it; as a typical object without one. `focal_length`, the
-    equivalent in millimetres on 35 mm film, says how far away the object stood.
+    The direction is estimated where none is given. The object is framed as the pipeline's camera head sees
+    it; as a typical one without a head. `focal_length`, the equivalent in millimetres on 35 mm film, says how
+    far away the object stood. Raises `InputError` if nothing of it is seen, or its direction cannot be told.
+
+    >>> views = view_from(pipeline, read_photo("photo.jpg"))
+    >>> gaussians = pipeline(views)[0]
     """
+    camera = estimate_or_keep(pipeline, rgba, (azimuth, elevation))[0]
+    azimuth, elevation = camera.azimuth, camera.elevation
     framing = None
     if pipeline.camera_head is not None:
         crop = _head_crop(pipeline.camera_head, rgba, pipeline.device)
