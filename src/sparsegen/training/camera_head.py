@@ -114,7 +114,7 @@ def camera_batch(viewsets: Viewsets, recipe: CameraHeadTraining, step: int) -> C
 
 
 def true_frames(alphas: Float[Tensor, "b h w"], cameras: Cameras) -> Float[Tensor, "b 3"]:
-    """How objects are framed in square pictures of B cameras that look at their middles."""
+    """How the objects in B pictures are framed, against typical ones before the same cameras."""
     top, bottom, left, right = (object_boxes(alphas) / cameras.width).unbind(-1)
     typical, middle = typical_frames(cameras)
     zoom = torch.maximum(bottom - top, right - left) / typical
