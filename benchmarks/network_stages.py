@@ -12,12 +12,14 @@ import time
 from collections import Counter, defaultdict
 from typing import Any
 
+import numba
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sparsegen.benchmarking.network import paper_model, step_inputs
 from sparsegen.benchmarking.training import MatrixOperations
+from sparsegen.cli.main import keep_freed_memory
 from sparsegen.models import Network, preset
 from sparsegen.models.layers import Modulation
 from sparsegen.tables import markdown_table
@@ -43,16 +45,27 @@ class Watch:
         self._begun: list[tuple[float, int]] = []
 
     def follow(self, module: nn.Module, name: str) -> None:
-        def begin(*_: Any) -> None:
-            self._begun.append((time.process_time(), self.counter.total))
+        module.register_forward_pre_hook(lambda *_: self._begin())
+        module.register_forward_hook(lambda *_: self._end(name))
 
-        def end(*_: Any) -> None:
-            seconds, operations = self._begun.pop()
-            self.seconds[name] += time.process_time() - seconds
-            self.operations[name] += self.counter.total - operations
+    def follow_method(self, owner: nn.Module, method: str, name: str) -> None:
+        original = getattr(owner, method)
 
-        module.register_forward_pre_hook(begin)
-        module.register_forward_hook(end)
+        def timed(*args: Any) -> Any:
+            self._begin()
+            result = original(*args)
+            self._end(name)
+            return result
+
+        setattr(owner, method, timed)
+
+    def _begin(self) -> None:
+        self._begun.append((time.process_time(), self.counter.total))
+
+    def _end(self, name: str) -> None:
+        seconds, operations = self._begun.pop()
+        self.seconds[name] += time.process_time() - seconds
+        self.operations[name] += self.counter.total - operations
 
 
 def main() -> None:
@@ -63,6 +76,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    keep_freed_memory()  # as the command does
     rate = one_thread_rate()
     print(f"matrix products in one thread: {rate / 1e9:.1f} GFLOP/s\n")
     rows = [row for name in args.presets for row in measure(name, args.repeats, rate)]
@@ -77,6 +92,9 @@ def measure(name: str, repeats: int, rate: float) -> list[list[str]]:
     for stage, parts in STAGES.items():
         for module in (m for part in parts for m in modules_of(model, part)):
             watch.follow(module, stage)
+    if getattr(model, "sharp", None) is not None:
+        watch.follow(model.get_submodule("sharp"), "corrections")
+        watch.follow_method(model, "_correct", "corrections")  # they draw and place, which no module does
     for module in model.modules():
         if isinstance(module, Modulation):
             watch.follow(module, "adaLN, in the above")

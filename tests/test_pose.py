@@ -76,7 +76,7 @@ def test_without_a_head_cameras_are_searched_for(pipeline):
 def test_photos_are_framed_as_the_head_says(pipeline):
     """The box in the picture is larger and has moved by as much as the head said, of typical sides."""
     rgba = read_photo(EXAMPLES / "car.png")
-    head = Undecided((0.0, 10.0), (90.0, 20.0), Framing(1.1, 0.05, -0.08))
+    head = Undecided((0.0, 10.0), (90.0, 20.0), Framing(1.1, 0.05, -0.08, distance=1.3))
     views = view_from(replace(pipeline, camera_head=head), rgba, -36.0, 26.0)
     typical = view_from(replace(pipeline, camera_head=None), rgba, -36.0, 26.0)
     assert typical.alphas is not None
@@ -106,3 +106,13 @@ def test_a_lens_sets_a_larger_object_farther_away(pipeline):
         views = view_from(replace(pipeline, camera_head=head), rgba, -36.0, 26.0, focal_length=60.0)
         distances.append(float(views.cameras.centers.norm()))
     assert distances[1] == pytest.approx(1.2 * distances[0], rel=0.05)
+
+
+def test_without_a_lens_the_head_says_how_far_away_the_camera_was(pipeline):
+    rgba = read_photo(EXAMPLES / "car.png")
+    head = replace(pipeline, camera_head=Undecided((0.0, 10.0), (90.0, 20.0), Framing(distance=2.1)))
+    views = view_from(head, rgba, -36.0, 26.0)
+    assert views.cameras.centers.norm().item() == pytest.approx(2.1)
+    torch.testing.assert_close(views.images, frame(rgba, 128, -36.0, 26.0, distance=2.1).images)
+    told = view_from(head, rgba, -36.0, 26.0, focal_length=35.0)
+    assert told.cameras.centers.norm().item() != pytest.approx(2.1, abs=0.2)

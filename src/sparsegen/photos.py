@@ -78,21 +78,21 @@ def frame(
     size: int,
     azimuth: float = AZIMUTH,
     elevation: float = ELEVATION,
-    distance: float = RADIUS,
+    distance: float | None = None,
     framing: Framing | None = None,
 ) -> Views:
     """One object from one cut-out picture, its camera given by angles in degrees.
 
     The object is framed as a typical one is in the training pictures of that camera, or differs from it by
-    `framing`; one that stands farther away, at `distance`, has the longer lens that makes it as large.
-    Raises `InputError` if nothing of the object is seen.
+    `framing`; one that stands farther away, at `distance` where that is known, has the longer lens that makes
+    it as large. Raises `InputError` if nothing of the object is seen.
     """
+    framing = framing or Framing()
+    distance = min(max(framing.distance, DISTANCES[0]), DISTANCES[1]) if distance is None else distance
     camera = _camera(size, azimuth, elevation, distance)
     span, (right, down) = typical_frame(camera)
-    if framing is not None:
-        right, down = right + span * framing.right, down + span * framing.down
-        span *= framing.zoom
-    image, alpha = fit(rgba, size, span, (right, down))
+    right, down = right + span * framing.right, down + span * framing.down
+    image, alpha = fit(rgba, size, span * framing.zoom, (right, down))
     return Views(image[None, None], camera[None, None], alpha[None, None])
 
 

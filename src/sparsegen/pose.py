@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sparsegen.cameras import RADIUS
 from sparsegen.errors import InputError
 from sparsegen.formats.cutout import fit
 from sparsegen.gaussians import Gaussians
@@ -36,7 +35,7 @@ _HEAD_FRAME = (128, 0.67, (0.5, 0.5))
 # How much a wrong outline counts beside wrong colors.
 ALPHA_WEIGHT = 0.5
 # Guesses of the head that are this likely beside the likeliest rival it.
-RIVAL = 0.5
+RIVAL = 0.25
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,8 @@ def view_from(
 
     The direction is estimated where none is given. The object is framed as the pipeline's camera head sees
     it; as a typical one without a head. `focal_length`, the equivalent in millimetres on 35 mm film, says how
-    far away the object stood. Raises `InputError` if nothing of it is seen, or its direction cannot be told.
+    far away the object stood; else the head guesses that too. Raises `InputError` if nothing of it is seen,
+    or its direction cannot be told.
 
     >>> views = view_from(pipeline, read_photo("photo.jpg"))
     >>> gaussians = pipeline(views)[0]
@@ -101,7 +101,7 @@ def view_from(
     if pipeline.camera_head is not None:
         crop = _head_crop(pipeline.camera_head, rgba, pipeline.device)
         framing = pipeline.camera_head.frame_of(crop, azimuth, elevation)
-    distance = RADIUS
+    distance = None
     if focal_length is not None:
         distance = distance_of(rgba, focal_length, azimuth, elevation, framing)
     return frame(rgba, pipeline.model.config.image_size, azimuth, elevation, distance, framing)

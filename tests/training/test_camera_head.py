@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from networks import build, small
-from sparsegen.cameras import on_sphere
+from sparsegen import photos
+from sparsegen.cameras import FOCAL_128, on_sphere
 from sparsegen.cli.main import main
 from sparsegen.data.packed import Viewsets, save_packed
 from sparsegen.models.camera_head import (
@@ -104,7 +105,20 @@ def test_it_learns_where_pictures_were_taken_from():
     assert turns.median() < 15
     assert rises.median() < 10
     found, typical = framing_errors(head, held_out)  # the balls are no typical car
-    assert found.median() < 0.3 * typical.median()
+    assert found[..., 0].median() < 0.3 * typical[..., 0].median()
+
+
+def test_frames_say_how_far_away_cameras_were():
+    """Whatever the lens: what it makes of an object as large as a typical one is that one's frame."""
+    angles = torch.tensor([[0.3, 0.1], [2.0, 0.5], [-2.5, 0.9], [4.0, 1.2]])
+    far = on_sphere(angles[:, 0], angles[:, 1], radius=2.6, size=512, focal=4 * FOCAL_128 * 2)
+    typical = torch.zeros(4, 512, 512)
+    for i in range(4):
+        pixels = far[i].project(photos._typical_points(200_000))[0].floor().long()
+        typical[i, pixels[:, 1], pixels[:, 0]] = 1
+    frames = true_frames(typical, far)
+    torch.testing.assert_close(frames[:, 3], torch.full((4,), 2.0).log())
+    torch.testing.assert_close(frames[:, :3], torch.zeros(4, 3), rtol=0, atol=0.01)
 
 
 def test_a_true_frame_puts_the_object_back_where_it_was():
@@ -113,9 +127,10 @@ def test_a_true_frame_puts_the_object_back_where_it_was():
     views = objects.views(np.array([0]), np.arange(6)[None])
     assert views.alphas is not None
     frames = true_frames(views.alphas[0], views.cameras[0])
-    assert frames.abs().amax(0).min() > 0.02  # none of the three is zero for all
+    assert frames[:, :3].abs().amax(0).min() > 0.02  # none of the three is zero for all
+    torch.testing.assert_close(frames[:, 3], torch.zeros(6), rtol=0, atol=1e-6)
     azimuths, elevations = directions_to(views.cameras.centers[0])
-    for i, (log_zoom, right, down) in enumerate(frames.tolist()):
+    for i, (log_zoom, right, down, _) in enumerate(frames.tolist()):
         rgba = torch.zeros(4, 90, 120)
         rgba[:, 20:84, 3:67] = torch.from_numpy(objects.images[0, i]).permute(2, 0, 1) / 255
         framing = Framing(np.exp(log_zoom), right, down)
@@ -139,10 +154,10 @@ def test_mirrored_pictures_carry_mirrored_directions():
     flipped = batch.azimuths != azimuth
     torch.testing.assert_close(batch.azimuths[flipped], -azimuth.expand(int(flipped.sum())))
     assert 16 < flipped.sum() < 48
-    log_zoom, right, down = batch.frames[~flipped][0].tolist()
+    log_zoom, right, down, farther = batch.frames[~flipped][0].tolist()
     assert abs(right) > 0.01
-    mirrored = torch.tensor([log_zoom, -right, down])
-    torch.testing.assert_close(batch.frames[flipped], mirrored.expand(int(flipped.sum()), 3))
+    mirrored = torch.tensor([log_zoom, -right, down, farther])
+    torch.testing.assert_close(batch.frames[flipped], mirrored.expand(int(flipped.sum()), 4))
 
 
 def test_the_command_needs_the_folder_of_a_model(tmp_path, capsys):

@@ -56,9 +56,10 @@ def run(args: argparse.Namespace) -> None:
     for viewsets in sets[1:]:
         turns, rises = direction_errors(head, viewsets)
         near = (turns < 30).float().mean()
-        sizes, typical = framing_errors(head, viewsets)
+        found, typical = (errors.flatten(0, 1).median(0).values for errors in framing_errors(head, viewsets))
         print(
             f"{turns.numel()} pictures of {len(viewsets)} held-out objects: azimuth {turns.median():.0f} "
             f"degrees off (median), {near:.0%} within 30 degrees; elevation {rises.median():.0f} degrees, "
-            f"size {sizes.median():.1%} off ({typical.median():.1%} were all objects typical)"
+            f"size {found[0]:.1%}, distance {found[3]:.1%} off ({typical[0]:.1%}, {typical[3]:.1%} were all "
+            "objects typical)"
         )

@@ -45,8 +45,7 @@ What is object and what is background: an RGBA picture's alpha says so, or --mas
 Where a picture was taken from is estimated, unless --azimuth and --elevation, or a table, say it (0, 0 is
 straight in front). --together estimates the camera of each photo that the table does not give, then turns
 them all so that one object explains every photo, and says how well it does. How far away it was follows
-from the lens: --focal-length, or what the camera noted in the file; without either, the training pictures'
-distance is taken.
+from the lens: --focal-length, or what the camera noted in the file; without either it is estimated, too.
 """
 
 
@@ -234,9 +233,11 @@ def _read(
         return opened, photos.take_whole(rgba, size, azimuth, elevation)
     focal_length = args.focal_length or opened[0].focal_length
     views = view_from(pipeline, rgba, azimuth, elevation, focal_length)
-    if focal_length:
+    if focal_length or pipeline.camera_head is not None:
+        lens = f"a lens of {focal_length:g} mm, so" if focal_length else "from"
+        seems = "" if focal_length else ", it seems; --focal-length overrides"
         distance = float(views.cameras.centers.norm())
-        print(f"{group[0].picture}: a lens of {focal_length:g} mm, so {distance:.1f} object sizes away")
+        print(f"{group[0].picture}: {lens} {distance:.1f} object sizes away{seems}")
     return opened, views
 
 

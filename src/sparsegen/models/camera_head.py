@@ -2,8 +2,9 @@
 
 A small convolutional network over the object's cut-out. Cars look alike from the front and from behind,
 so it gives chances of all directions, not one direction. What a picture shows of an object of unit
-bounding-box diagonal depends on its proportions; so the head also says, for any direction, how much larger
-than a typical object's its frame is, and where its middle lies.
+bounding-box diagonal depends on its proportions and on the lens; so the head also says, for any direction,
+how far away the camera stood, how much larger than a typical object's its frame is, and where its middle
+lies.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sparsegen.cameras import RADIUS
 from sparsegen.formats.cutout import object_boxes
 
 # Side of a direction's cell, in degrees, and how many: all around, and from the horizon to near the zenith.
@@ -23,8 +25,8 @@ CELL = 10.0
 AZIMUTHS, ELEVATIONS = 36, 9
 # Directions this many degrees of azimuth apart are told apart as different guesses.
 APART = 45.0
-# Frames differ from typical ones by about this much.
-FRAME_SPREAD = 0.05
+# Frames differ from typical ones by about this much: log zoom, right, down and log distance of `Framing`.
+FRAME_SPREADS = (0.05, 0.05, 0.05, 0.3)
 # Sines and cosines by which the frames' layers know a direction.
 _TURNS = 6
 
@@ -48,7 +50,8 @@ class Direction:
 
 @dataclass(frozen=True)
 class Framing:
-    """How an object's frame, its bounding box in a picture, differs from a typical object's.
+    """How an object's frame, its bounding box in a picture, differs from a typical object's in a picture from
+    the same `distance` (world units) through the lens that makes it about as large as at the usual one.
 
     `zoom` is the ratio of the larger sides; `right` and `down` say how far its middle lies from the typical
     one's, in typical larger sides.
@@ -57,6 +60,7 @@ class Framing:
     zoom: float = 1.0
     right: float = 0.0
     down: float = 0.0
+    distance: float = RADIUS
 
 
 class CameraHead(nn.Module):
@@ -84,7 +88,7 @@ class CameraHead(nn.Module):
             nn.GELU(),
             nn.Linear(256, AZIMUTHS * ELEVATIONS),
         )
-        last = nn.Linear(128, 3)
+        last = nn.Linear(128, len(FRAME_SPREADS))
         nn.init.zeros_(last.weight)  # typical until something else is learned
         nn.init.zeros_(last.bias)
         self.framing = nn.Sequential(nn.Linear(256 + _TURNS, 128), nn.GELU(), last)
@@ -94,20 +98,21 @@ class CameraHead(nn.Module):
 
     def directions_and_frames(
         self, crops: Float[Tensor, "b 4 s s"], azimuths: Float[Tensor, "b"], elevations: Float[Tensor, "b"]
-    ) -> tuple[Float[Tensor, "b azimuths elevations"], Float[Tensor, "b 3"]]:
-        """The logits, and frames as `Framing` has them (log zoom, right, down) from directions in degrees."""
+    ) -> tuple[Float[Tensor, "b azimuths elevations"], Float[Tensor, "b 4"]]:
+        """The logits, and frames from directions in degrees: log zoom, right, down of `Framing`, and the
+        logarithm of its distance over the usual one."""
         features = self.net[:-1](2 * crops - 1)
         a, e = torch.deg2rad(azimuths), torch.deg2rad(elevations)
         turns = torch.stack([a.cos(), a.sin(), (2 * a).cos(), (2 * a).sin(), e.cos(), e.sin()], dim=-1)
-        frames = FRAME_SPREAD * self.framing(torch.cat([features, turns], dim=-1))
+        frames = self.framing(torch.cat([features, turns], dim=-1)) * features.new_tensor(FRAME_SPREADS)
         return self.net[-1](features).unflatten(-1, (AZIMUTHS, ELEVATIONS)), frames
 
     @torch.no_grad()
     def frame_of(self, crop: Float[Tensor, "4 s s"], azimuth: float, elevation: float) -> Framing:
         """How the object of one cut-out is framed, if the picture was taken from a direction in degrees."""
         direction = (torch.full((1,), angle, device=crop.device) for angle in (azimuth, elevation))
-        log_zoom, right, down = self.directions_and_frames(crop[None], *direction)[1][0].tolist()
-        return Framing(math.exp(log_zoom), right, down)
+        log_zoom, right, down, farther = self.directions_and_frames(crop[None], *direction)[1][0].tolist()
+        return Framing(math.exp(log_zoom), right, down, RADIUS * math.exp(farther))
 
 
 def cell_centers() -> tuple[Float[Tensor, "azimuths"], Float[Tensor, "elevations"]]:

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from sparsegen.cameras import Cameras
+from sparsegen.cameras import RADIUS, Cameras
 from sparsegen.data.packed import Viewsets
 from sparsegen.formats.cutout import object_boxes
 from sparsegen.models.camera_head import (
-    FRAME_SPREAD,
+    FRAME_SPREADS,
     CameraHead,
     CameraHeadConfig,
     cell_targets,
@@ -70,7 +70,8 @@ def train_camera_head(
             logits, frames = head.directions_and_frames(batch.crops, batch.azimuths, batch.elevations)
             targets = cell_targets(batch.azimuths, batch.elevations)
             loss = F.cross_entropy(logits.flatten(1), targets.flatten(1))
-            loss = loss + F.smooth_l1_loss(frames / FRAME_SPREAD, batch.frames / FRAME_SPREAD, beta=0.1)
+            spreads = frames.new_tensor(FRAME_SPREADS)
+            loss = loss + F.smooth_l1_loss(frames / spreads, batch.frames / spreads, beta=0.1)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -81,13 +82,13 @@ def train_camera_head(
 
 
 class CameraBatch(NamedTuple):
-    """Cut-outs, the directions to their cameras in degrees, and their objects' frames as `Framing` has them
-    (log zoom, right, down)."""
+    """Cut-outs, the directions to their cameras in degrees, and their objects' frames as the head gives them
+    (log zoom, right, down, log distance over the usual one)."""
 
     crops: Float[Tensor, "b 4 s s"]
     azimuths: Float[Tensor, "b"]
     elevations: Float[Tensor, "b"]
-    frames: Float[Tensor, "b 3"]
+    frames: Float[Tensor, "b 4"]
 
 
 def camera_batch(viewsets: Viewsets, recipe: CameraHeadTraining, step: int) -> CameraBatch:
@@ -109,17 +110,18 @@ def camera_batch(viewsets: Viewsets, recipe: CameraHeadTraining, step: int) -> C
         other = torch.rand(recipe.batch_size, generator=generator) < 0.5
         crops = torch.where(other[:, None, None, None], crops.flip(-1), crops)
         azimuths = torch.where(other, -azimuths, azimuths)
-        frames = torch.where(other[:, None], frames * frames.new_tensor([1, -1, 1]), frames)
+        frames = torch.where(other[:, None], frames * frames.new_tensor([1, -1, 1, 1]), frames)
     return CameraBatch(_recolored(crops, generator), azimuths, elevations, frames)
 
 
-def true_frames(alphas: Float[Tensor, "b h w"], cameras: Cameras) -> Float[Tensor, "b 3"]:
+def true_frames(alphas: Float[Tensor, "b h w"], cameras: Cameras) -> Float[Tensor, "b 4"]:
     """How the objects in B pictures are framed, against typical ones before the same cameras."""
     top, bottom, left, right = (object_boxes(alphas) / cameras.width).unbind(-1)
     typical, middle = typical_frames(cameras)
     zoom = torch.maximum(bottom - top, right - left) / typical
     moved = (torch.stack([left + right, top + bottom], dim=-1) / 2 - middle) / typical[:, None]
-    return torch.cat([zoom.log()[:, None], moved], dim=-1)
+    farther = (cameras.centers.norm(dim=-1) / RADIUS).log()
+    return torch.cat([zoom.log()[:, None], moved, farther[:, None]], dim=-1)
 
 
 def _recolored(crops: Float[Tensor, "b 4 s s"], generator: torch.Generator) -> Float[Tensor, "b 4 s s"]:
@@ -147,14 +149,16 @@ def direction_errors(
 
 
 @torch.no_grad()
-def framing_errors(head: CameraHead, viewsets: Viewsets) -> tuple[Float[Tensor, "n v"], Float[Tensor, "n v"]]:
-    """How wrong objects' sizes in pictures of known directions are taken to be, as shares: by the head, and
-    for typical objects'."""
+def framing_errors(
+    head: CameraHead, viewsets: Viewsets
+) -> tuple[Float[Tensor, "n v 4"], Float[Tensor, "n v 4"]]:
+    """How far off the head's frames are for pictures from known directions, and what all typical objects at
+    the usual distance would be: sizes and distances as logarithms, which are about shares."""
     predicted, typical = [], []
     for images, alphas, cameras in _object_by_object(viewsets):
         crops = crop_to_object(images, alphas, head.config.size)
-        true = true_frames(alphas, cameras)[:, 0]
-        found = head.directions_and_frames(crops, *directions_to(cameras.centers))[1][:, 0]
+        true = true_frames(alphas, cameras)
+        found = head.directions_and_frames(crops, *directions_to(cameras.centers))[1]
         predicted.append((found - true).abs())
         typical.append(true.abs())
     return torch.stack(predicted), torch.stack(typical)
