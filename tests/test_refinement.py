@@ -11,7 +11,7 @@ from sparsegen.cameras import on_sphere
 from sparsegen.data.cars import cars
 from sparsegen.generation import Pipeline
 from sparsegen.ranking import agreement, likeness, rank
-from sparsegen.refinement import RefinementConfig, refine, refine_checked
+from sparsegen.refinement import HARMLESS, RefinementConfig, refine, refine_checked
 from sparsegen.views import Views
 
 STEPS = 25
@@ -41,11 +41,11 @@ def mean(values):
     return sum(values) / len(values)
 
 
-def test_the_input_gets_better_and_held_out_views_do_not_get_worse(car, guess):
+def test_the_input_gets_better_and_held_out_views_hardly_worse(car, guess):
     seen, novel = car.select([0]), car.select(slice(1, None))
     refined = refine(guess, seen, STEPS)
     assert agreement(refined, seen)[0] > agreement(guess, seen)[0] + 2
-    assert mean(agreement(refined, novel)) > mean(agreement(guess, novel)) - 0.1
+    assert mean(agreement(refined, novel)) > mean(agreement(guess, novel)) - HARMLESS
     unguarded = refine(guess, seen, STEPS, RefinementConfig(novel=0, pull=0))
     assert mean(agreement(refined, novel)) > mean(agreement(unguarded, novel))
     assert likeness(refined, guess) > likeness(unguarded, guess)

@@ -27,7 +27,7 @@ _REACH = {"means": 0.02, "quats": 0.3, "scales": 0.5, "opacities": 1.0, "colors"
 # Opacities and colors of exactly 0 or 1 would never move again.
 _EDGE = 1e-3
 # A loss, in dB, on a view that was held out that nobody sees: for less, what is gained elsewhere is kept.
-_HARMLESS = 0.25
+HARMLESS = 0.25
 # Novel cameras: four low and four high ones, two of which are rendered in each step.
 _ELEVATIONS = (0.15, 0.7)
 _NOVEL, _NOVEL_EACH_STEP = 4, 2
@@ -57,7 +57,7 @@ class RefinementReport:
     @property
     def harmful(self) -> bool:
         """Whether the view that was held out lost more than nobody would see."""
-        return self.held_out is not None and self.held_out[1] < self.held_out[0] - _HARMLESS
+        return self.held_out is not None and self.held_out[1] < self.held_out[0] - HARMLESS
 
 
 def refine(
