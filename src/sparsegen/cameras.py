@@ -222,6 +222,12 @@ def on_sphere(
     return look_at(radius * centers, size, focal)
 
 
+def focal_at(distance: float, size: int) -> float:
+    """The focal length in pixels under which an object is as large from `distance` as the usual lens makes it
+    from the usual distance."""
+    return FOCAL_128 * size / 128 * distance / RADIUS
+
+
 def orbit(
     count: int,
     elevation: float = math.radians(20),

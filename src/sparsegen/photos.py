@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sparsegen.cameras import FOCAL_128, RADIUS, Cameras, intrinsics, on_sphere, stack
+from sparsegen.cameras import RADIUS, Cameras, focal_at, intrinsics, on_sphere, stack
 from sparsegen.data.layouts.transforms_json import read_transforms
 from sparsegen.errors import InputError
 from sparsegen.formats.cutout import fit, object_extent, whole
@@ -133,7 +133,7 @@ def take_whole(
 
 def _camera(size: int, azimuth: float, elevation: float, distance: float) -> Cameras:
     angles = torch.tensor([math.radians(azimuth), math.radians(elevation)])
-    return on_sphere(angles[0], angles[1], distance, size, FOCAL_128 * size / 128 * distance / RADIUS)
+    return on_sphere(angles[0], angles[1], distance, size, focal_at(distance, size))
 
 
 def typical_frame(camera: Cameras) -> tuple[float, tuple[float, float]]:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from sparsegen.cameras import FOCAL_128, RADIUS, Cameras, on_sphere, spiral, stack
+from sparsegen.cameras import RADIUS, Cameras, focal_at, on_sphere, spiral, stack
 
 # Training views cover the upper hemisphere, and a little under the horizon.
 ELEVATIONS = (math.radians(-5), math.radians(85))
@@ -39,7 +39,7 @@ def random_views(
     angles = torch.from_numpy(np.stack([azimuth, elevation], axis=-1)).float()
     return stack(
         [
-            on_sphere(a, e, d, size, _lens(d, size))
+            on_sphere(a, e, d, size, focal_at(d, size))
             for (a, e), d in zip(angles, distance.tolist(), strict=True)
         ]
     )
@@ -47,9 +47,4 @@ def random_views(
 
 def spiral_views(count: int = SPIRAL_VIEWS, size: int = 128, distance: float = RADIUS) -> Cameras:
     """The spiral of test views, from above (view 0) to the horizon."""
-    return spiral(count, TEST_TURNS, radius=distance, size=size, focal=_lens(distance, size))
-
-
-def _lens(distance: float, size: int) -> float:
-    """The focal length in pixels under which an object is as large as at the usual distance."""
-    return FOCAL_128 * size / 128 * distance / RADIUS
+    return spiral(count, TEST_TURNS, radius=distance, size=size, focal=focal_at(distance, size))
