@@ -52,8 +52,10 @@ setup() {
 
 data() {
     python3 -m sparsegen data cars "$KEEP/cars.pack" -n 2500 --views 8 --pack
-    python3 -m sparsegen data cars "$KEEP/racers.pack" -n 1000 --racing --views 8 --pack
-    python3 -m sparsegen data pack "$KEEP/cars.pack" "$KEEP/racers.pack" "$KEEP/cars_train.pack"
+    python3 -m sparsegen data cars "$KEEP/racers.pack" -n 1000 --kind racing --views 8 --pack
+    python3 -m sparsegen data cars "$KEEP/unusual.pack" -n 1000 --kind unusual --views 8 --pack
+    python3 -m sparsegen data pack "$KEEP/cars.pack" "$KEEP/racers.pack" "$KEEP/unusual.pack" \
+        "$KEEP/cars_train.pack"
     python3 -m sparsegen data cars "$KEEP/cars_val.pack" -n 24 --split val --pack
 }
 

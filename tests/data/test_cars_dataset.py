@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sparsegen.cameras import RADIUS
-from sparsegen.data.cars import MAX_COUNT, SPLITS, Car, car_cameras, cars
+from sparsegen.data.cars import MAX_COUNT, SPLITS, Car, car_cameras, cars, cars_named
+from sparsegen.data.procedural.styles import KINDS
 from sparsegen.errors import InputError
 
 
@@ -53,6 +54,18 @@ def test_mistakes_are_named(arguments, words):
         cars(*arguments)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_tell_which_car_of_which_kind(kind):
+    made = cars(3, 4, "val", kind)
+    assert cars_named([car.name for car in made]) == made
+    others = [car.name for other in KINDS if other != kind for car in cars(3, 4, "val", other)]
+    assert not {car.name for car in made} & set(others)
+
+
+def test_other_names_are_no_cars():
+    assert cars_named(["chair-train-0-000001", "car-x-0-000001", "photo"]) == []
+
+
 def test_a_car_is_its_seed():
     assert Car("a", 5).scene().bounds == pytest.approx(Car("b", 5).scene().bounds)
 
@@ -60,7 +73,7 @@ def test_a_car_is_its_seed():
 def test_race_cars_are_seen_through_lenses_of_their_own_and_are_as_large():
     """The focal length over the distance, which sets how large a car is, is the same for all."""
     road, racing = (
-        car_cameras(cars(20, 0, "train", racing), 8, 64, spiral=False) for racing in (False, True)
+        car_cameras(cars(20, 0, "train", kind), 8, 64, spiral=False) for kind in ("everyday", "racing")
     )
     distances = torch.stack([cameras.centers.norm(dim=-1) for cameras in racing])
     assert 1.1 <= distances.min() < 1.25

@@ -74,7 +74,7 @@ def test_a_boxs_depth_is_that_of_its_planes(viewsets: Viewsets, tmp_path: Path) 
 def test_cars_are_known_by_their_names() -> None:
     some = cars(3, 2, "val")
     assert cars_named([car.name for car in some[1:]]) == some[1:]
-    racers = cars(3, 2, "val", racing=True)
+    racers = cars(3, 2, "val", kind="racing")
     assert cars_named([car.name for car in racers]) == racers
     assert cars_named(["car-val-2", "chair-val-2-000001", "car-other-2-000001"]) == []
 

@@ -31,9 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="no car is in two splits (default: train)",
     )
     cars.add_argument(
-        "--racing",
-        action="store_true",
-        help="with liveries, lettering and wings, each in light of its own: to learn to copy what is seen",
+        "--kind",
+        choices=("everyday", "racing", "unusual"),
+        default="everyday",
+        help="racing: low and wide, with liveries, lettering and wings; unusual: beetles, roadsters, stock "
+        "cars, lorries, single-seaters with open wheels; both each in light of its own (default: everyday)",
     )
     _add_rendering(cars)
 
@@ -94,7 +96,7 @@ def _add_rendering(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="D",
         help="how far away cameras stand, in sizes of the object, with longer lenses the farther; two for "
-        "random views anywhere between (default: 1.3; random views of race cars: 1.1 2.6)",
+        "random views anywhere between (default: 1.3; random views of all but everyday cars: 1.1 2.6)",
     )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)"
@@ -135,7 +137,7 @@ def _cars(args: argparse.Namespace) -> None:
     from sparsegen.data.cars import car_cameras, cars
 
     _check_counts(args, "views", "size", "jobs")
-    subjects = cars(args.count, args.seed, args.split, args.racing)
+    subjects = cars(args.count, args.seed, args.split, args.kind)
     spiral = args.split != "train" if args.spiral is None else args.spiral
     views, distances = args.views or (25 if spiral else 16), _distances(args)
     cameras = car_cameras(subjects, views, args.size, spiral, distances)

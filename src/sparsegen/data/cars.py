@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsegen.cameras import RADIUS, Cameras
+from sparsegen.data.procedural.styles import Kind
 from sparsegen.data.viewpoints import LENS_DISTANCES, random_views, spiral_views
 from sparsegen.errors import InputError
 
@@ -20,29 +21,30 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val", "test")
 MAX_COUNT = 1_000_000  # cars in one split of one seed
+_PREFIXES: dict[Kind, str] = {"everyday": "car", "racing": "racer", "unusual": "unusual"}  # of their names
 
 
 @dataclass(frozen=True)
 class Car:
-    """One car as a subject of rendering. A race car wears a livery, and stands in light of its own, before
-    lenses of its own."""
+    """One car as a subject of rendering. All but everyday cars stand in light of their own, before lenses of
+    their own."""
 
     name: str
     seed: int
-    racing: bool = False
+    kind: Kind = "everyday"
 
     def scene(self) -> trimesh.Scene:
         from sparsegen.data.procedural.cars import make_car
 
-        return make_car(self.seed, racing=self.racing)
+        return make_car(self.seed, kind=self.kind)
 
     def lights(self) -> tuple[Light, ...]:
         from sparsegen.data.render import LIGHTS, draw_lights
 
-        return draw_lights(np.random.default_rng([self.seed, 2])) if self.racing else LIGHTS
+        return LIGHTS if self.kind == "everyday" else draw_lights(np.random.default_rng([self.seed, 2]))
 
 
-def cars(count: int, seed: int, split: str, racing: bool = False) -> list[Car]:
+def cars(count: int, seed: int, split: str, kind: Kind = "everyday") -> list[Car]:
     """The first `count` cars of a split. No car is in two splits, whatever their seeds and counts."""
     if split not in SPLITS:
         raise InputError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
@@ -50,19 +52,21 @@ def cars(count: int, seed: int, split: str, racing: bool = False) -> list[Car]:
         raise InputError(f"-n: expected 1 to {MAX_COUNT} cars, found {count}")
     if seed < 0:
         raise InputError(f"--seed: expected an integer of at least 0, found {seed}")
-    return [_car(split, seed, i, racing) for i in range(count)]
+    return [_car(split, seed, i, kind) for i in range(count)]
 
 
 def cars_named(names: Sequence[str]) -> list[Car]:
     """The cars among `names`, which say what seed each has."""
-    found = [re.fullmatch(r"(car|racer)-(\w+)-(\d+)-(\d{6})", name) for name in names]
-    parts = [m.groups() for m in found if m and m[2] in SPLITS]
-    return [_car(split, int(seed), int(i), kind == "racer") for kind, split, seed, i in parts]
+    found = [re.fullmatch(r"(\w+)-(\w+)-(\d+)-(\d{6})", name) for name in names]
+    kinds: dict[str | None, Kind] = {prefix: kind for kind, prefix in _PREFIXES.items()}
+    return [
+        _car(m[2], int(m[3]), int(m[4]), kinds[m[1]]) for m in found if m and m[1] in kinds and m[2] in SPLITS
+    ]
 
 
-def _car(split: str, seed: int, i: int, racing: bool) -> Car:
+def _car(split: str, seed: int, i: int, kind: Kind) -> Car:
     start = (seed * len(SPLITS) + SPLITS.index(split)) * MAX_COUNT
-    return Car(f"{'racer' if racing else 'car'}-{split}-{seed}-{i:06d}", start + i, racing)
+    return Car(f"{_PREFIXES[kind]}-{split}-{seed}-{i:06d}", start + i, kind)
 
 
 def car_cameras(
@@ -71,7 +75,7 @@ def car_cameras(
     """The same spiral for every car, or random views of its own, drawn from its seed.
 
     Cameras stand `distances` away, in world units, the spiral's at the nearer; by default at the usual
-    distance, and before race cars, where views are random, at any of a range.
+    distance, and before all but everyday cars, where views are random, at any of a range.
     """
     if spiral:
         return [spiral_views(views, size, distances[0] if distances else RADIUS)] * len(subjects)
@@ -81,7 +85,7 @@ def car_cameras(
             views,
             np.random.default_rng([car.seed, 1]),
             size,
-            distances or (LENS_DISTANCES if car.racing else (RADIUS, RADIUS)),
+            distances or ((RADIUS, RADIUS) if car.kind == "everyday" else LENS_DISTANCES),
         )
         for car in subjects
     ]

@@ -9,19 +9,27 @@ import trimesh
 from sparsegen.data.procedural.body import make_body
 from sparsegen.data.procedural.cars import STYLES, make_car
 from sparsegen.data.procedural.meshing import _first_hits
-from sparsegen.data.procedural.styles import draw_shape
+from sparsegen.data.procedural.styles import KINDS, SHARES, draw_shape
 from sparsegen.errors import InputError
 
 HEIGHTS = {  # metres, generous
     "sedan": (1.3, 1.65), "hatchback": (1.3, 1.65), "estate": (1.3, 1.7), "suv": (1.55, 2.0),
     "pickup": (1.65, 2.0), "van": (1.75, 2.45), "sports": (1.1, 1.4), "coupe": (1.2, 1.5),
-    "minicar": (1.35, 1.75), "bus": (2.5, 3.1),
+    "minicar": (1.35, 1.75), "bus": (2.5, 3.1), "beetle": (1.35, 1.7), "roadster": (1.0, 1.4),
+    "stock": (1.1, 1.5), "lorry": (1.7, 2.8), "formula": (0.85, 1.25),
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def cars() -> list[tuple[str, trimesh.Scene]]:
-    return [(style, make_car(3 * k + turn, style)) for k, style in enumerate(STYLES) for turn in range(3)]
+    """Those with a body and a cabin."""
+    closed = [style for style in STYLES if style not in ("roadster", "formula")]
+    return [(style, make_car(3 * k + turn, style)) for k, style in enumerate(closed) for turn in range(3)]
+
+
+@pytest.fixture(scope="module")
+def every(cars) -> list[tuple[str, trimesh.Scene]]:
+    return cars + [(style, make_car(turn, style)) for style in ("roadster", "formula") for turn in range(3)]
 
 
 def part(scene: trimesh.Scene, name: str) -> trimesh.Trimesh:
@@ -40,10 +48,10 @@ def triangles(scene: trimesh.Scene) -> np.ndarray:
     return np.concatenate([part(scene, name).triangles for name in scene.geometry])
 
 
-def test_every_part_is_finite_and_has_area(cars):
-    for _, scene in cars:
-        assert 10 <= len(scene.geometry) <= 16
-        assert 8_000 < sum(len(part(scene, name).faces) for name in scene.geometry) < 18_000
+def test_every_part_is_finite_and_has_area(every):
+    for style, scene in every:
+        assert 8 <= len(scene.geometry) <= 16
+        assert 6_000 < sum(len(part(scene, name).faces) for name in scene.geometry) < 20_000, style
         for name in scene.geometry:
             mesh = part(scene, name)
             assert np.isfinite(mesh.vertices).all()
@@ -51,8 +59,8 @@ def test_every_part_is_finite_and_has_area(cars):
             assert (mesh.area_faces > 0).all()
 
 
-def test_length_along_x_then_width_then_height_as_on_a_road(cars):
-    for style, scene in cars:
+def test_length_along_x_then_width_then_height_as_on_a_road(every):
+    for style, scene in every:
         length, _, height = scene.extents
         width = np.ptp(part(scene, "paint").vertices[:, 1])
         low, high = HEIGHTS[style]
@@ -61,21 +69,38 @@ def test_length_along_x_then_width_then_height_as_on_a_road(cars):
         assert 2.8 < length < 9.0
 
 
-def test_faces_plus_x(cars):
-    for _, scene in cars:
+def lit(cars: list[tuple[str, trimesh.Scene]]) -> list[trimesh.Scene]:
+    return [scene for _, scene in cars if "head_lamp" in scene.geometry]
+
+
+def test_only_stock_cars_and_single_seaters_are_without_lamps(every):
+    dark = {style for style, scene in every if "head_lamp" not in scene.geometry}
+    assert dark == {"stock", "formula"}
+
+
+def test_faces_plus_x(every):
+    for scene in lit(every):
         middle = scene.bounds.mean(0)[0]
         assert part(scene, "head_lamp").vertices[:, 0].min() > middle
         assert part(scene, "tail_lamp").vertices[:, 0].max() < middle
 
 
-def test_head_lamps_look_forward_and_tail_lamps_backward(cars):
-    for _, scene in cars:
+def test_single_seaters_have_their_larger_wheels_and_their_air_box_behind(every):
+    for _, scene in every[-3:]:
+        tyre, helmet = part(scene, "tyre").vertices, part(scene, "glass").bounds.mean(0)
+        assert tyre[tyre[:, 0] < 0, 2].max() >= tyre[tyre[:, 0] > 0, 2].max()
+        box = part(scene, "cabin").vertices
+        assert box[np.argmax(box[:, 2] * (np.abs(box[:, 0]) < 1)), 0] < helmet[0]
+
+
+def test_head_lamps_look_forward_and_tail_lamps_backward(every):
+    for scene in lit(every):
         assert part(scene, "head_lamp").face_normals[:, 0].mean() > 0.3
         assert part(scene, "tail_lamp").face_normals[:, 0].mean() < -0.3
 
 
-def test_stands_on_four_tyres(cars):
-    for style, scene in cars:
+def test_stands_on_four_tyres(every):
+    for style, scene in every:
         tyre = part(scene, "tyre")
         assert tyre.bounds[0, 2] == pytest.approx(scene.bounds[0, 2], abs=1e-6), style
         assert tyre.bounds[0, 2] == pytest.approx(0, abs=0.01)
@@ -86,10 +111,10 @@ def test_stands_on_four_tyres(cars):
 
 
 @pytest.mark.parametrize("name", ["paint", "cabin", "glass", "under", "tyre", "head_lamp"])
-def test_left_mirrors_right(cars, name):
+def test_left_mirrors_right(every, name):
     from scipy.spatial import KDTree
 
-    for _, scene in cars:
+    for scene in (scene for _, scene in every if name in scene.geometry):
         points = part(scene, name).vertices
         distance, _ = KDTree(points).query(points * [1, -1, 1])
         assert distance.max() < 0.02  # draped patches may pick either neighbour on a triangle's edge
@@ -124,9 +149,9 @@ def seen_from_behind(scene: trimesh.Scene) -> float:
     return bad / hit
 
 
-def test_surfaces_face_outwards_and_leave_no_hole(cars):
+def test_surfaces_face_outwards_and_leave_no_hole(every):
     """Only the rims of patches that stand a few millimetres above the paint show their back."""
-    shares = [seen_from_behind(scene) for _, scene in cars[::3]]
+    shares = [seen_from_behind(scene) for _, scene in every[::3]]
     assert np.mean(shares) < 0.006
     assert max(shares) < 0.012
 
@@ -147,14 +172,59 @@ def test_same_seed_same_bytes_and_other_seeds_differ():
     assert triangles(first).shape != triangles(other).shape or (triangles(first) != triangles(other)).any()
 
 
-def test_every_style_is_drawn_from_some_seed(monkeypatch):
+def first_seen_from_above(scene: trimesh.Scene) -> np.ndarray:
+    """Heights along the line from the wind-screen's foot backwards, at a seat's outer edge."""
+    origins = np.stack([np.linspace(-0.6, 0.4, 30), np.full(30, 0.56), np.full(30, 5.0)], -1)
+    _, distance = _first_hits(origins, np.tile([0.0, 0.0, -1.0], (30, 1)), triangles(scene))
+    return 5 - distance
+
+
+def test_an_open_cockpit_is_open_and_a_roof_closed():
+    """One looks down below the doors' edge, about a metre high, onto the floor."""
+    for seed in range(3):
+        assert first_seen_from_above(make_car(seed, "roadster")).min() < 0.55
+        assert first_seen_from_above(make_car(seed, "coupe")).min() > 0.8
+
+
+def test_mudguards_stand_out_over_the_wheels():
+    for seed in range(3):
+        paint = part(make_car(seed, "beetle"), "paint").vertices
+        tyre = part(make_car(seed, "beetle"), "tyre").vertices
+        axle = np.median(tyre[tyre[:, 0] > 0, 0])
+        at_doors = np.abs(paint[np.abs(paint[:, 0]) < 0.3, 1]).max()
+        at_wheels = np.abs(paint[np.abs(paint[:, 0] - axle) < 0.3, 1]).max()
+        assert at_wheels > at_doors + 0.08
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_style_of_a_kind_is_drawn_from_some_seed(monkeypatch, kind):
     from sparsegen.data.procedural import cars
 
     drawn = []
-    monkeypatch.setattr(cars, "_build", lambda style, *_: (drawn.append(style), ({}, {}, None))[1])
+
+    def draw(style, *_):
+        drawn.append(style)
+        return {}, {"paint": None}, None
+
+    monkeypatch.setattr(cars, "_build", draw)
+    monkeypatch.setattr(cars, "_build_formula", draw)
+    monkeypatch.setattr(cars, "_dress", lambda *_: None)
     for seed in range(300):
-        make_car(seed)
-    assert set(drawn) == set(STYLES)
+        make_car(seed, kind=kind)
+    assert set(drawn) == {style for style, share in zip(STYLES, SHARES[kind], strict=True) if share}
+    assert sum(SHARES[kind]) == pytest.approx(1)
+
+
+def test_every_style_belongs_to_some_kind():
+    assert (np.sum([SHARES[kind] for kind in KINDS], axis=0) > 0).all()
+
+
+def test_half_of_the_unusual_cars_wear_a_picture():
+    worn = [
+        "baseColorTexture" in make_car(seed, "stock", "unusual").geometry["paint"].visual.material._data
+        for seed in range(16)
+    ]
+    assert 4 <= sum(worn) <= 12
 
 
 def test_colours_spread_as_on_a_road():

@@ -29,15 +29,16 @@ def test_race_cars_are_lower_and_wider_than_those_on_the_road():
         return scene.geometry["cabin"].bounds[1, 2] / length, width / length
 
     road = np.mean([flatness(make_car(seed)) for seed in range(20)], axis=0)
-    racing = np.mean([flatness(make_car(seed, racing=True)) for seed in range(20)], axis=0)
+    racing = np.mean([flatness(make_car(seed, kind="racing")) for seed in range(20)], axis=0)
     assert racing[0] < 0.9 * road[0]
     assert racing[1] > 1.02 * road[1]
 
 
 def test_only_race_cars_wear_a_picture():
-    for racing in (False, True):
-        scene = make_car(0, racing=racing)
-        assert ("baseColorTexture" in scene.geometry["paint"].visual.material._data) is racing
+    for kind in ("everyday", "racing"):
+        scene = make_car(0, kind=kind)
+        worn = "baseColorTexture" in scene.geometry["paint"].visual.material._data
+        assert worn is (kind == "racing")
 
 
 def test_lowering_keeps_wheels_and_length():
@@ -57,7 +58,7 @@ def test_every_side_of_a_car_shows_its_own_tile(monkeypatch):
     """By another program's eyes: rendered from the left it is red, from the right green, from above blue."""
     tiles = [np.full((TILE[1], TILE[0], 3), color, np.uint8) for color in (RED, GREEN, BLUE, YELLOW)]
     monkeypatch.setattr(procedural, "draw_livery", lambda *_: np.concatenate(tiles))
-    scene = normalize(make_car(2, "van", racing=True))
+    scene = normalize(make_car(2, "van", kind="racing"))
     azimuths, elevations = (
         torch.tensor([90.0, -90.0, 0.0]).deg2rad(),
         torch.tensor([0.0, 0.0, 89.0]).deg2rad(),
@@ -77,9 +78,10 @@ def test_a_point_of_the_flank_is_where_the_sheet_says(shape):
     x, z = 0.25 * shape.length, 0.5 * shape.height
     corner = np.array([x, 0.5 * shape.width, z])
     triangle = Mesh(corner + 0.01 * np.array([[0, 0, 0], [0, 0, 1.0], [1.0, 0, 0]]), np.array([[0, 1, 2]]))
-    _, uv = wear(triangle, shape)
+    extents = shape.length, shape.width, shape.height
+    _, uv = wear(triangle, extents)
     np.testing.assert_allclose(uv[0], [0.75, 0.75 + 0.5 / 4])
-    _, right = wear(Mesh(triangle.vertices * [1, -1, 1], triangle.faces), shape)
+    _, right = wear(Mesh(triangle.vertices * [1, -1, 1], triangle.faces), extents)
     np.testing.assert_allclose(right[0], [0.75, 0.5 + 0.5 / 4])
 
 
@@ -103,4 +105,4 @@ def test_light_of_its_own_is_as_much_light_from_above():
         assert all(light.direction[2] < 0 < light.irradiance for light in lights)
         assert lights == draw_lights(np.random.default_rng(seed))
     assert Car("a", 0).lights() == LIGHTS
-    assert Car("a", 0, racing=True).lights() != LIGHTS
+    assert Car("a", 0, "racing").lights() != LIGHTS

@@ -17,7 +17,7 @@ class Body(NamedTuple):
     """The shells of one car, split by what they are made of."""
 
     lower: Mesh  # painted
-    bed: Mesh | None  # lining of the load bed
+    hollow: Mesh | None  # lining of the load bed or the cockpit
     under: Mesh  # floor and wheel wells, dark
     cabin: Mesh  # painted
 
@@ -31,14 +31,15 @@ def top_height(shape: Shape, x: np.ndarray) -> np.ndarray:
     """Height of the lower body's upper edge: hood, belt, deck. x in metres, any shape."""
     s, half = shape, shape.length / 2
     reach = half - s.cowl
+    round_nose = 0.18 if s.style == "beetle" else 0.0
     knots = [
-        (-half, s.deck - (0.02 if s.bed else 0.05)),
+        (-half, s.deck - (0.02 if s.style == "pickup" else 0.05)),
         (-half + 0.12, s.deck),
-        (min(s.tail, -half + 0.5) if not s.bed else s.tail, s.deck),
+        (s.tail if s.style == "pickup" else min(s.tail, -half + 0.5), s.deck),
         (s.cowl + 0.28 * (s.header - s.cowl) - 0.25, s.belt),
         (s.cowl, s.hood),
-        (half - 0.45 * reach, s.nose + 0.72 * (s.hood - s.nose)),
-        (half - 0.12 * reach, s.nose + 0.18 * (s.hood - s.nose)),
+        (half - 0.45 * reach, s.nose + (0.72 + round_nose) * (s.hood - s.nose)),
+        (half - 0.12 * reach, s.nose + (0.18 + 2 * round_nose) * (s.hood - s.nose)),
         (half, s.nose - 0.04),
     ]
     knots.sort()
@@ -63,22 +64,23 @@ def side_width(shape: Shape, x: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def _stations(shape: Shape) -> np.ndarray:
-    """x of the sections: dense at both ends, exact on the wheel arches and on the load bed's ends."""
+    """x of the sections: dense at both ends, exact on the wheel arches and on the ends of what is hollow."""
     s, half = shape, shape.length / 2
     angle = np.linspace(0, np.pi, 15)
     arch = s.arch * np.cos(angle)
     marks = [s.front_axle + arch, s.rear_axle + arch]
     for axle in (s.front_axle, s.rear_axle):
         marks.append(axle + np.array([-1, 1]) * (s.arch + 2e-3))
-    if s.bed:
-        marks += [np.array([s.tail - 0.06, s.tail - 0.062, -half + 0.098, -half + 0.1])]
+    if s.hollow:
+        rear, front = s.hollow
+        marks += [np.array([front, front - 0.002, rear - 0.002, rear])]
     marks = np.sort(np.concatenate(marks))
     plain = np.linspace(-half + _ROUND, half - _ROUND, 36)
     plain = plain[np.abs(plain[:, None] - marks[None]).min(1) > 0.035]
     return np.sort(np.concatenate([marks, plain]))
 
 
-def _half_section(shape: Shape, x: float, bedded: bool) -> np.ndarray:
+def _half_section(shape: Shape, x: float, hollow: bool) -> np.ndarray:
     """(P, 2) points (y, z) from the floor's centre by the sill and the shoulder to the top's centre."""
     s = shape
     top = float(top_height(s, np.array(x)))
@@ -96,8 +98,9 @@ def _half_section(shape: Shape, x: float, bedded: bool) -> np.ndarray:
     z = middle + rise * (top - middle)
     outer = side_width(s, np.array(x), z)
     upper = np.stack([across * outer, z - 0.035 * (1 - top / 3) * across**2 * rise], -1)
-    if bedded:
-        wall, floor = float(outer[-1]) - 0.10, max(s.sill + 0.36, s.wheel + s.arch + 0.03)
+    if hollow:
+        bed = max(s.sill + 0.36, s.wheel + s.arch + 0.03)
+        wall, floor = float(outer[-1]) - 0.10, bed if s.style == "pickup" else s.sill + 0.24
         inner = [(wall, top - 0.012), (wall - 0.01, floor + 0.02), (wall - 0.02, floor), (0.0, floor)]
         keep = upper[: _TOP - len(inner)].copy()
         keep[:, 0] = np.maximum(keep[:, 0], wall + 0.02)
@@ -144,13 +147,13 @@ def _bend_ends(points: np.ndarray, shape: Shape) -> np.ndarray:
 
 
 def _lower_shell(shape: Shape) -> tuple[Mesh, Mesh | None, Mesh]:
-    """The painted body, the lining of the load bed, and the dark floor, out of one closed loft."""
-    s, half = shape, shape.length / 2
+    """The painted body, the lining of what is hollow, and the dark floor, out of one closed loft."""
+    s = shape
+    rear, front = s.hollow or (0.0, 0.0)
     stations = _stations(s)
     sections = []
     for x in stations:
-        bedded = s.bed and -half + 0.099 < x < s.tail - 0.061
-        section = _half_section(s, float(x), bedded)
+        section = _half_section(s, float(x), rear - 0.001 < x < front - 0.001)
         sections.append(np.concatenate([np.full((len(section), 1), x), section], -1))
     rings = _bend_ends(_rounded_ends(np.stack(sections), s), s)  # (S, P, 3)
     other = rings[:, ::-1][:, 1:-1] * [1.0, -1.0, 1.0]
@@ -163,16 +166,16 @@ def _lower_shell(shape: Shape) -> tuple[Mesh, Mesh | None, Mesh]:
     faced = np.minimum(row, rows - 2 - row) >= len(_SHRINK) - 5  # the flat of nose and tail is no floor
     floor = (column < _FLOOR) & faced
     inside = np.zeros(len(faces), bool)
-    if s.bed:
+    if s.hollow:
         added = len(_SHRINK) - 1
-        first, last = np.searchsorted(stations, [-half + 0.0985, s.tail - 0.0615])
+        first, last = np.searchsorted(stations, [rear - 0.0015, front - 0.0015])
         inside = (row >= first - 1 + added) & (row < last + added) & (column >= _FLOOR + _SIDE + _TOP - 5)
     vertices = grid.reshape(-1, 3)
 
     def part(mask: np.ndarray) -> Mesh:
         return split_creases(tidy(Mesh(vertices, faces[mask])))
 
-    return part(~floor & ~inside), part(inside) if s.bed else None, part(floor)
+    return part(~floor & ~inside), part(inside) if s.hollow else None, part(floor)
 
 
 def roof_height(shape: Shape, x: np.ndarray) -> np.ndarray:
@@ -189,8 +192,11 @@ def roof_height(shape: Shape, x: np.ndarray) -> np.ndarray:
         (s.cowl, float(top_height(s, np.array(s.cowl))) + 0.01),
         (s.cowl + 0.10, s.hood - 0.05),
     ]
+    if s.style == "beetle":  # one curve from the roof to the tail
+        deck = float(top_height(s, np.array(s.tail)))
+        knots.insert(2, (0.45 * s.back + 0.55 * s.tail, deck + 0.66 * (s.height - s.roof_drop - deck)))
     position, value = np.array(knots, float).T
-    sharp = 0.012 if s.style in ("van", "bus", "pickup") else 0.03
+    sharp = {"van": 0.012, "bus": 0.012, "pickup": 0.012, "lorry": 0.012, "beetle": 0.075}.get(s.style, 0.03)
     return smoothed(x, position, value, sharp * s.length / 4.5)
 
 
@@ -204,7 +210,7 @@ def cabin_width(shape: Shape, x: np.ndarray, z: np.ndarray) -> np.ndarray:
     s = shape
     base = side_width(s, x, np.array(s.belt)) - s.shoulder
     rear = np.clip((s.back + 0.3 - x) / (s.back + 0.3 - s.tail), 0, 1)
-    narrow = {"sedan": 0.06, "coupe": 0.12, "sports": 0.16}.get(s.style, 0.02)
+    narrow = {"sedan": 0.06, "coupe": 0.12, "sports": 0.16, "stock": 0.1, "beetle": 0.12}.get(s.style, 0.02)
     return base * (1 - narrow * rear**2) - s.tumble * np.clip(z - s.belt, -0.1, None)
 
 
@@ -239,5 +245,5 @@ def _cabin_shell(shape: Shape) -> Mesh:
 
 def make_body(shape: Shape) -> Body:
     """Lofts the body of a car."""
-    lower, bed, under = _lower_shell(shape)
-    return Body(lower, bed, under, _cabin_shell(shape))
+    lower, hollow, under = _lower_shell(shape)
+    return Body(lower, hollow, under, _cabin_shell(shape))

@@ -8,18 +8,23 @@ import numpy as np
 from sparsegen.data.procedural.body import make_body
 from sparsegen.data.procedural.details import (
     make_arches,
+    make_blade,
+    make_cargo,
+    make_cockpit,
     make_flanks,
     make_mirrors,
+    make_mudguards,
     make_roof,
     make_stripes,
     make_wing,
 )
 from sparsegen.data.procedural.ends import make_front, make_rear
+from sparsegen.data.procedural.formula import draw_formula, make_formula
 from sparsegen.data.procedural.glass import door_seams, draw_panes, make_glass
 from sparsegen.data.procedural.livery import draw_livery, make_race_wing, wear
 from sparsegen.data.procedural.meshing import Mesh, Parts, join
 from sparsegen.data.procedural.paint import Finish, draw_finish
-from sparsegen.data.procedural.styles import RACING_SHARES, STYLE_SHARES, STYLES, Shape, draw_shape, lowered
+from sparsegen.data.procedural.styles import KINDS, SHARES, STYLES, Kind, draw_shape, lowered
 from sparsegen.data.procedural.wheels import make_wheels
 from sparsegen.data.surfaces import linear_to_srgb
 from sparsegen.errors import InputError
@@ -27,17 +32,21 @@ from sparsegen.errors import InputError
 if TYPE_CHECKING:
     import trimesh
 
-__all__ = ["STYLES", "make_car"]
+__all__ = ["KINDS", "STYLES", "Kind", "make_car"]
+
+Extents = tuple[float, float, float]  # length, width, height
 
 
-def make_car(seed: int, style: str | None = None, racing: bool = False) -> "trimesh.Scene":
+def make_car(seed: int, style: str | None = None, kind: Kind = "everyday") -> "trimesh.Scene":
     """Builds the car of a seed.
 
     Args:
         seed: any non-negative integer; every parameter is drawn from it.
         style: one of STYLES, or None to draw it as well.
-        racing: a lower and wider car, more often a sports car or a coupe, with a livery over its whole body,
-            and on most cars a wing on struts.
+        kind: `racing`: a lower and wider car, more often a sports car or a coupe, with a livery over its
+            whole body, and on most cars a wing on struts. `unusual`: a body that everyday cars do not have:
+            round between mudguards, with an open cockpit, a stock car's, a lorry's, or a single-seater's
+            with open wheels; half of them in a livery.
 
     Returns:
         A trimesh.Scene in metres, +X forward, +Z up, wheels on z = 0: one geometry per material, named by
@@ -45,52 +54,73 @@ def make_car(seed: int, style: str | None = None, racing: bool = False) -> "trim
         linear as in glTF. Vertices are shared where the surface is smooth and split along creases.
 
     Raises:
-        InputError: the style is unknown or the seed is negative.
+        InputError: the style or the kind is unknown, or the seed is negative.
     """
     if style is not None and style not in STYLES:
         raise InputError(f"style: expected one of {', '.join(STYLES)}; found {style!r}; choose one of them")
+    if kind not in KINDS:
+        raise InputError(f"kind: expected one of {', '.join(KINDS)}; found {kind!r}; choose one of them")
     if seed < 0:
         raise InputError(f"seed: expected an integer of at least 0; found {seed}; choose another seed")
     rng = np.random.default_rng(seed)
-    drawn = STYLES[rng.choice(len(STYLES), p=RACING_SHARES if racing else STYLE_SHARES)]
-    parts, finish, shape = _build(style or drawn, rng, racing)
-    scene = _scene(parts, finish)
-    if racing:
-        _dress(scene, shape, finish["paint"], rng)
+    drawn = STYLES[rng.choice(len(STYLES), p=SHARES[kind])]
+    build = _build_formula if (style or drawn) == "formula" else _build
+    parts, finish, extents = build(style or drawn, rng, kind)
+    joined = {name: join(meshes) for name, meshes in parts.items() if sum(len(m.faces) for m in meshes)}
+    scene = _scene(joined, finish)
+    if kind == "racing" or (kind == "unusual" and rng.random() < 0.5):
+        _dress(scene, extents, finish["paint"], rng)
     return scene
 
 
-def _build(
-    style: str, rng: np.random.Generator, racing: bool
-) -> tuple[dict[str, Mesh], dict[str, Finish], Shape]:
+def _build(style: str, rng: np.random.Generator, kind: Kind) -> tuple[Parts, dict[str, Finish], Extents]:
     shape = draw_shape(style, rng)
-    if racing:
+    if kind == "racing":
         shape = lowered(shape, rng)
     finish, striped = draw_finish(style, rng)
     body = make_body(shape)
     panes = draw_panes(shape, rng)
     parts: Parts = defaultdict(list)
     parts["paint"].append(body.lower)
-    parts["cabin"].append(body.cabin)
+    if style != "roadster":
+        parts["cabin"].append(body.cabin)
     parts["under"].append(body.under)
-    if body.bed is not None:
-        parts["under"].append(body.bed)
+    if body.hollow is not None:
+        parts["under"].append(body.hollow)
     make_glass(shape, body, panes, parts, rng)
     make_flanks(shape, body, parts, rng, door_seams(shape, panes))
-    make_arches(shape, parts, rng)
+    if shape.fender:
+        make_mudguards(shape, parts)
+    else:
+        make_arches(shape, parts, rng)
     make_front(shape, body, parts, rng)
     make_rear(shape, body, parts, rng)
     make_mirrors(shape, parts, rng)
     make_roof(shape, body, parts, rng)
     make_wing(shape, parts, rng)
-    if striped:
+    if striped and style != "roadster":
         make_stripes(shape, body, parts, rng)
     for name, mesh in make_wheels(shape, rng).items():
         parts[name].append(mesh)
-    if racing and rng.random() < 0.6:
+    if kind == "racing" and rng.random() < 0.6:
         make_race_wing(shape, parts, rng)
-    joined = {name: join(meshes) for name, meshes in parts.items() if sum(len(m.faces) for m in meshes)}
-    return joined, finish, shape
+    if style == "stock" and rng.random() < 0.5:  # lamps are painted on, if at all
+        for name in ("head_lamp", "tail_lamp", "plate", "chrome"):
+            parts.pop(name, None)
+    if style in _EXTRAS:
+        _EXTRAS[style](shape, parts, rng)
+    return parts, finish, (shape.length, shape.width + 2 * shape.fender, shape.height)
+
+
+_EXTRAS = {"roadster": make_cockpit, "lorry": make_cargo, "stock": make_blade}
+
+
+def _build_formula(
+    style: str, rng: np.random.Generator, kind: Kind
+) -> tuple[Parts, dict[str, Finish], Extents]:
+    shape = draw_formula(rng)
+    finish, _ = draw_finish("sports", rng)
+    return make_formula(shape, rng), finish, (shape.length, shape.width, shape.height)
 
 
 def _scene(parts: dict[str, Mesh], finish: dict[str, Finish]) -> "trimesh.Scene":
@@ -118,7 +148,7 @@ def _scene(parts: dict[str, Mesh], finish: dict[str, Finish]) -> "trimesh.Scene"
     return scene
 
 
-def _dress(scene: "trimesh.Scene", shape: Shape, paint: Finish, rng: np.random.Generator) -> None:
+def _dress(scene: "trimesh.Scene", extents: Extents, paint: Finish, rng: np.random.Generator) -> None:
     """Puts one livery over all that is painted."""
     import trimesh
     from PIL import Image
@@ -126,9 +156,9 @@ def _dress(scene: "trimesh.Scene", shape: Shape, paint: Finish, rng: np.random.G
     from trimesh.visual.material import PBRMaterial
 
     sheet = Image.fromarray(draw_livery(linear_to_srgb(paint.colour), rng))
-    for name in ("paint", "cabin"):
+    for name in {"paint", "cabin"} & set(scene.geometry):
         mesh = scene.geometry[name]
-        worn, uv = wear(Mesh(np.asarray(mesh.vertices), np.asarray(mesh.faces)), shape)
+        worn, uv = wear(Mesh(np.asarray(mesh.vertices), np.asarray(mesh.faces)), extents)
         material = PBRMaterial(
             name=name, baseColorTexture=sheet, metallicFactor=0.0, roughnessFactor=paint.roughness
         )

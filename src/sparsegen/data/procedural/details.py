@@ -2,14 +2,23 @@
 
 import numpy as np
 
-from sparsegen.data.procedural.body import Body, cabin_width, roof_height, side_width, top_height
+from sparsegen.data.procedural.body import (
+    Body,
+    cabin_shift,
+    cabin_width,
+    roof_height,
+    side_width,
+    top_height,
+)
 from sparsegen.data.procedural.meshing import (
     Mesh,
     Parts,
     both_sides,
     drape,
     ellipsoid,
+    flip,
     grid_faces,
+    join,
     ribbon,
     ruled,
     split_creases,
@@ -79,6 +88,79 @@ def make_arches(shape: Shape, parts: Parts, rng: np.random.Generator) -> None:
             lip.append(np.stack([x, side_width(s, x, z) + offset, z], -1))
         mesh = split_creases(tidy(Mesh(np.concatenate(lip), grid_faces(4, 25))))
         parts["trim" if clad else "paint"].append(both_sides(mesh))
+
+
+def make_mudguards(shape: Shape, parts: Parts) -> None:
+    """Adds vaults over the wheels that stand out from the body, and boards that join them."""
+    s = shape
+    angle = np.linspace(-0.35, np.pi + 0.35, 29)
+    out = np.linspace(0, np.pi / 2, 7)
+    for axle in (s.front_axle, s.rear_axle):
+        inner = float(side_width(s, np.array(axle), np.array(s.wheel * 1.5))) - 0.12
+        rows = []
+        for turn in out:
+            radius = s.arch + 0.09 * np.cos(turn)
+            y = inner + (s.fender + 0.12) * np.sin(turn) ** 0.8
+            rows.append(
+                np.stack([axle + radius * np.cos(angle), 0 * angle + y, s.wheel + radius * np.sin(angle)], -1)
+            )
+        vault = split_creases(tidy(Mesh(np.concatenate(rows), grid_faces(len(rows), len(angle)))))
+        parts["paint"].append(both_sides(join([vault, flip(vault)])))
+    x = (s.front_axle + s.rear_axle) / 2
+    half = (s.front_axle - s.rear_axle) / 2 - s.arch
+    y = float(side_width(s, np.array(x), np.array(s.sill + 0.1)))
+    board = ellipsoid(np.array([x, y, s.sill + 0.03]), np.array([half, 0.7 * s.fender, 0.03]), 6.0, 7)
+    parts["trim"].append(both_sides(board))
+
+
+def make_cockpit(shape: Shape, parts: Parts, rng: np.random.Generator) -> None:
+    """Adds the seats, the wind-screen's frame and roll bars of an open car."""
+    s = shape
+    rear, front = s.hollow or (s.back, s.cowl)
+    x = rear + 0.35 * (front - rear)
+    kind = str(rng.choice(["trim", "trim", "stripe", "plate"]))
+    for y in (0.24 * s.width, -0.24 * s.width):
+        back = np.array([x, y, s.belt - 0.12])
+        parts[kind].append(ellipsoid(back, np.array([0.10, 0.22, 0.34]), 3.0, 8))
+        parts[kind].append(ellipsoid(back + np.array([0, 0, 0.36]), np.array([0.06, 0.12, 0.09]), 3.0, 6))
+        seat = back + np.array([0.30, 0, -0.22])
+        parts[kind].append(ellipsoid(seat, np.array([0.30, 0.22, 0.10]), 3.0, 6))
+    edge = np.linspace(s.cowl + 0.02, s.header, 6)
+    high = roof_height(s, edge)
+    half = cabin_width(s, edge, high) - 0.06
+    side = np.stack([edge + cabin_shift(s, edge, half), half, high], -1)
+    y = np.linspace(1, -1, 7) * half[-1]
+    top = np.stack([0 * y + s.header + cabin_shift(s, np.full(7, s.header), y), y, 0 * y + high[-1]], -1)
+    frame = str(rng.choice(["trim", "chrome", "paint"]))
+    parts[frame] += [both_sides(tube(side, 0.03, 6)), tube(top, 0.03, 6)]
+    if rng.random() < 0.5:
+        turn = np.linspace(0, np.pi, 9)
+        for y in (0.24 * s.width, -0.24 * s.width):
+            bar = np.stack(
+                [0 * turn + rear + 0.05, y + 0.18 * np.cos(turn), s.belt - 0.1 + 0.36 * np.sin(turn)], -1
+            )
+            parts["chrome"].append(tube(bar, 0.025, 6))
+
+
+def make_cargo(shape: Shape, parts: Parts, rng: np.random.Generator) -> None:
+    """Adds a box behind the cabin of a lorry, or boards around a flat bed."""
+    s = shape
+    rear, front = -s.length / 2 + 0.04, s.tail - 0.08
+    high = rng.uniform(1.0, 1.7) if rng.random() < 0.75 else rng.uniform(0.2, 0.4)
+    low = s.deck - 0.06
+    centre = np.array([(rear + front) / 2, 0.0, low + high / 2])
+    radii = np.array([(front - rear) / 2, s.width * rng.uniform(0.48, 0.54), high / 2])
+    parts[str(rng.choice(["cabin", "paint", "plate"]))].append(ellipsoid(centre, radii, 14.0, 14))
+
+
+def make_blade(shape: Shape, parts: Parts, rng: np.random.Generator) -> None:
+    """Adds the upright blade on a stock car's tail."""
+    s = shape
+    x = -s.length / 2 + 0.10 + s.rear_lean + 0.3 * s.rear_bow
+    high = rng.uniform(0.04, 0.13)
+    z = float(top_height(s, np.array(x))) + 0.6 * high
+    blade = ellipsoid(np.array([x, 0, z]), np.array([0.03, s.width * 0.40, high]), 6.0, 7)
+    parts[str(rng.choice(["trim", "paint", "stripe"]))].append(blade)
 
 
 def make_mirrors(shape: Shape, parts: Parts, rng: np.random.Generator) -> None:

@@ -12,7 +12,7 @@ from sparsegen.data.procedural.body import (
     roof_height,
     top_height,
 )
-from sparsegen.data.procedural.meshing import Mesh, Parts, both_sides, drape, join, ruled
+from sparsegen.data.procedural.meshing import Mesh, Parts, both_sides, drape, flip, join, ruled
 from sparsegen.data.procedural.styles import Shape
 
 _LIFT = 0.008  # metres above the paint
@@ -69,7 +69,11 @@ def draw_panes(shape: Shape, rng: np.random.Generator) -> list[tuple[float, floa
     """x ranges of the side windows, rear to front."""
     x, _, _ = side_opening(shape)
     front = x[-1] - 0.03
-    rear = x[0] + rng.uniform(0.02, 0.10) + {"sports": 0.25, "coupe": 0.2}.get(shape.style, 0.0)
+    rear = (
+        x[0]
+        + rng.uniform(0.02, 0.10)
+        + {"sports": 0.25, "coupe": 0.2, "stock": 0.15, "beetle": 0.35}.get(shape.style, 0.0)
+    )
     span, gap = front - rear, float(rng.uniform(0.05, 0.09))
     cuts = {
         "sedan": (0.16, 0.52) if rng.random() < 0.4 else (0.46,),
@@ -82,7 +86,9 @@ def draw_panes(shape: Shape, rng: np.random.Generator) -> list[tuple[float, floa
         "coupe": (0.30,),
         "minicar": (0.42,),
         "bus": tuple(np.linspace(0, 1, int(rng.integers(5, 8)))[1:-1]),
-    }[shape.style]
+        "beetle": (0.42,),
+        "stock": (0.34,) if shape.style == "stock" and rng.random() < 0.7 else (),
+    }.get(shape.style, ())
     edges = [rear] + [rear + span * cut for cut in cuts] + [front]
     panes = [
         (a + gap / 2 * (k > 0), b - gap / 2 * (k + 2 < len(edges)))
@@ -111,7 +117,11 @@ def make_glass(
     edge = 0.10 if s.style in ("van", "bus") else 0.13
     fine = np.linspace(s.header, s.cowl, 100)
     head = fine[np.argmax(roof_height(s, fine) < s.height - (0.14 if s.style in ("van", "bus") else 0.075))]
-    parts["glass"].append(_screen(s, body, s.cowl - 0.02, float(head), edge))
+    screen = _screen(s, body, s.cowl - 0.02, float(head), edge)
+    parts["glass"].append(screen)
+    if s.style == "roadster":  # nothing stands behind it
+        parts["glass"].append(flip(screen))
+        return
     black = len(panes) > 1 and rng.random() < 0.4
     if black:
         parts["trim"].append(_side(s, body, [(panes[0][0], panes[-1][1])], 0.02))

@@ -1,4 +1,4 @@
-"""Race cars' dress: patterns, numbers and lettering over the whole body, and wings on struts.
+"""Dress of race cars: patterns, numbers and lettering over the whole body, and wings on struts.
 
 A network that has only seen cars of one color learns to guess paint, not to look at it.
 """
@@ -52,20 +52,21 @@ def draw_livery(paint: Float[np.ndarray, "3"], rng: np.random.Generator) -> Shee
     return _weathered(sheet, rng)
 
 
-def wear(mesh: Mesh, shape: Shape) -> tuple[Mesh, Float[np.ndarray, "V 2"]]:
+def wear(mesh: Mesh, extents: tuple[float, float, float]) -> tuple[Mesh, Float[np.ndarray, "V 2"]]:
     """A part of the body with its faces apart, and where on the sheet each vertex lies (v = 1 at the top).
 
-    Every face wears the tile that it faces most, projected along that axis.
+    Every face wears the tile that it faces most, projected along that axis. `extents`: the car's length,
+    width and height.
     """
-    s = shape
+    length, width, height = extents
     corners = mesh.vertices[mesh.faces]  # (f, 3, 3)
     normals = np.abs(face_normals(mesh))
     across = np.argmax(normals, axis=1)  # 0: ends, 1: sides, 2: top
     left = corners[:, :, 1].mean(axis=1) > 0
     tile = np.select([(across == 1) & left, across == 1, across == 2], [0, 1, 2], 3)
-    along = np.clip(corners[..., 0] / s.length + 0.5, 0, 1)
-    wide = np.clip(corners[..., 1] / s.width + 0.5, 0, 1)
-    high = np.clip(corners[..., 2] / s.height, 0, 1)
+    along = np.clip(corners[..., 0] / length + 0.5, 0, 1)
+    wide = np.clip(corners[..., 1] / width + 0.5, 0, 1)
+    high = np.clip(corners[..., 2] / height, 0, 1)
     u = np.where(tile[:, None] == 3, wide, along)
     v = np.where(tile[:, None] == 2, wide, high)
     v = np.clip(v, 0.02, 0.98)  # no bleeding from the tile above or below

@@ -1,6 +1,7 @@
 """What a car may look like: body styles, their proportions in metres, and colours as on a road."""
 
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -15,9 +16,21 @@ STYLES: tuple[str, ...] = (
     "coupe",
     "minicar",
     "bus",
+    "beetle",
+    "roadster",
+    "stock",
+    "lorry",
+    "formula",
 )
-STYLE_SHARES = (0.20, 0.16, 0.10, 0.17, 0.08, 0.08, 0.09, 0.06, 0.04, 0.02)
-RACING_SHARES = (0.16, 0.11, 0.03, 0.03, 0.02, 0.01, 0.35, 0.23, 0.06, 0.0)
+
+Kind = Literal["everyday", "racing", "unusual"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+# How often each style is drawn, in the order of STYLES.
+SHARES: dict[Kind, tuple[float, ...]] = {
+    "everyday": (0.20, 0.16, 0.10, 0.17, 0.08, 0.08, 0.09, 0.06, 0.04, 0.02, 0, 0, 0, 0, 0),
+    "racing": (0.16, 0.11, 0.03, 0.03, 0.02, 0.01, 0.35, 0.23, 0.06, 0, 0, 0, 0, 0, 0),
+    "unusual": (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.22, 0.18, 0.26, 0.10, 0.24),
+}
 
 # Ranges per style. Heights and lengths in metres; cowl (foot of the wind-screen), header (its top), back
 # (rear end of the roof) and tail (foot of the rear window) as fractions of the length from the nose.
@@ -182,6 +195,70 @@ _RANGES: dict[str, dict[str, tuple[float, float]]] = {
         "tail": (0.99, 0.992),
         "lean": (0.0, 0.05),
     },
+    "beetle": {
+        "length": (3.5, 4.2),
+        "width": (1.28, 1.50),  # of the body between the mudguards
+        "height": (1.42, 1.62),
+        "wheel": (0.29, 0.38),
+        "sill": (0.24, 0.40),
+        "nose": (0.62, 0.76),
+        "hood": (0.92, 1.02),
+        "belt": (0.94, 1.04),
+        "deck": (0.66, 0.80),
+        "cowl": (0.29, 0.35),
+        "header": (0.39, 0.45),
+        "back": (0.58, 0.66),
+        "tail": (0.89, 0.95),
+        "lean": (0.10, 0.30),
+    },
+    "roadster": {
+        "length": (3.6, 4.4),
+        "width": (1.60, 1.80),
+        "height": (1.14, 1.28),
+        "wheel": (0.29, 0.33),
+        "sill": (0.17, 0.23),
+        "nose": (0.58, 0.68),
+        "hood": (0.82, 0.90),
+        "belt": (0.84, 0.92),
+        "deck": (0.84, 0.94),
+        "cowl": (0.34, 0.40),
+        "header": (0.44, 0.48),
+        "back": (0.62, 0.67),
+        "tail": (0.70, 0.76),
+        "lean": (0.06, 0.16),
+    },
+    "stock": {
+        "length": (4.7, 5.3),
+        "width": (1.80, 2.0),
+        "height": (1.24, 1.40),
+        "wheel": (0.32, 0.36),
+        "sill": (0.14, 0.20),
+        "nose": (0.58, 0.70),
+        "hood": (0.80, 0.90),
+        "belt": (0.84, 0.92),
+        "deck": (0.90, 1.02),
+        "cowl": (0.30, 0.36),
+        "header": (0.43, 0.48),
+        "back": (0.58, 0.66),
+        "tail": (0.74, 0.84),
+        "lean": (0.03, 0.12),
+    },
+    "lorry": {
+        "length": (5.0, 6.6),
+        "width": (1.84, 2.1),
+        "height": (1.80, 2.1),
+        "wheel": (0.35, 0.42),
+        "sill": (0.34, 0.44),
+        "nose": (0.95, 1.12),
+        "hood": (1.10, 1.22),
+        "belt": (1.14, 1.26),
+        "deck": (0.80, 0.95),
+        "cowl": (0.08, 0.22),
+        "header": (0.17, 0.30),
+        "back": (0.33, 0.38),
+        "tail": (0.345, 0.395),
+        "lean": (0.0, 0.06),
+    },
 }
 
 
@@ -220,7 +297,8 @@ class Shape:
     body_squareness: float
     scoop: float  # depth of the hollow in the doors, a fraction of the half width
     hips: float  # swelling over the rear wheels, a fraction of the half width
-    bed: bool  # an open load bed behind the cabin
+    hollow: tuple[float, float] | None  # x, rear and front, of an open load bed or cockpit
+    fender: float  # how far mudguards of their own stand out from the body, 0 for none
 
 
 def _overhangs(style: str, length: float, arch: float, rng: np.random.Generator) -> np.ndarray:
@@ -244,13 +322,17 @@ def draw_shape(style: str, rng: np.random.Generator) -> Shape:
     length, wheel = value["length"], value["wheel"]
     for name in ("cowl", "header", "back", "tail"):
         value[name] = length * (0.5 - value[name])
-    low = style in ("sports", "coupe")
-    boxy = style in ("van", "bus", "pickup", "suv")
+    low = style in ("sports", "coupe", "stock", "roadster")
+    boxy = style in ("van", "bus", "pickup", "suv", "lorry")
     arch = wheel * (1.16 if boxy else 1.13) + float(rng.uniform(0, 0.02))
     overhang = _overhangs(style, length, arch, rng)
-    three_box = style in ("sedan", "coupe", "sports")
+    panelled, rounded = style in ("van", "bus"), style == "beetle"
+    tumble = (0.05, 0.14) if panelled else (0.10, 0.24) if rounded else (0.22, 0.42)
+    squareness = (6.0, 10.0) if panelled else (2.4, 3.4) if rounded else (4.4, 7.0)
+    body_squareness = (4.5, 8.0) if boxy else (2.3, 3.0) if rounded else (3.2, 5.5)
+    three_box = style in ("sedan", "coupe", "sports", "stock", "roadster", "beetle")
     rear_lean = float(rng.uniform(0.01, 0.04) if boxy else rng.uniform(0.04, 0.11))
-    if not three_box and style != "pickup":  # the rear window stands on the tailgate
+    if not three_box and style not in ("pickup", "lorry"):  # the rear window stands on the tailgate
         value["tail"] = -length / 2 + rear_lean + (0.09 if boxy else 0.12)
     bows = rng.uniform((0.05, 0.03), (0.13, 0.07)) if boxy else rng.uniform((0.12, 0.06), (0.28, 0.16))
     # What is left between arch and bumper bounds the bow, lest the bent end fold over itself.
@@ -269,13 +351,20 @@ def draw_shape(style: str, rng: np.random.Generator) -> Shape:
         rear_bow=float(bows[1]),
         taper=float(rng.uniform(0.02, 0.06) if boxy else rng.uniform(0.05, 0.12)),
         rear_taper=float(rng.uniform(0.01, 0.04) if boxy else rng.uniform(0.04, 0.09)),
-        tumble=float(
-            rng.uniform(0.05, 0.14) if style in ("van", "bus") else rng.uniform(0.22, 0.42) + 0.08 * low
-        ),
-        shoulder=float(rng.uniform(0.015, 0.03) if style in ("van", "bus") else rng.uniform(0.04, 0.10)),
-        squareness=float(rng.uniform(6, 10) if style in ("van", "bus") else rng.uniform(4.4, 7.0)),
-        body_squareness=float(rng.uniform(4.5, 8) if boxy else rng.uniform(3.2, 5.5)),
+        tumble=float(rng.uniform(*tumble)) + 0.08 * low,
+        shoulder=float(rng.uniform(0.015, 0.03) if panelled else rng.uniform(0.04, 0.10)),
+        squareness=float(rng.uniform(*squareness)),
+        body_squareness=float(rng.uniform(*body_squareness)),
         scoop=float(rng.uniform(0.0, 0.035)),
         hips=float(rng.uniform(0.0, 0.04)) if three_box or low else float(rng.uniform(0, 0.015)),
-        bed=style == "pickup",
+        hollow=_hollow(style, value),
+        fender=float(rng.uniform(0.16, 0.28)) if rounded else 0.0,
     )
+
+
+def _hollow(style: str, value: dict[str, float]) -> tuple[float, float] | None:
+    if style == "pickup":
+        return 0.1 - value["length"] / 2, value["tail"] - 0.06
+    if style == "roadster":
+        return value["back"] - 0.1, value["cowl"] - 0.22
+    return None

@@ -53,8 +53,18 @@ def _turned(mesh: Mesh, angle: float) -> Mesh:
 
 
 def make_wheels(shape: Shape, rng: np.random.Generator) -> dict[str, Mesh]:
-    """The four wheels of a car: parts `tyre`, `rim` and `well` (the dark behind the spokes)."""
-    radius, tread = shape.wheel, shape.tread
+    """The four wheels of a car, flush with its body: parts `tyre`, `rim` and `well` (dark, behind spokes)."""
+    height = np.array(shape.wheel * 1.5)
+    places = []
+    for axle in (shape.front_axle, shape.rear_axle):
+        flush = float(side_width(shape, np.array(axle), height)) + shape.fender - shape.tread / 2 - 0.01
+        places.append((axle, flush))
+    wheel = make_wheel(shape.wheel, shape.tread, rng)
+    return {name: four(mesh, places, shape.wheel) for name, mesh in wheel.items()}
+
+
+def make_wheel(radius: float, tread: float, rng: np.random.Generator) -> dict[str, Mesh]:
+    """One wheel about the origin, its outside towards +y."""
     rim = radius * rng.uniform(0.66, 0.76)
     face, dish = tread * 0.46, rng.uniform(0.0, 0.05)
     count = int(rng.integers(5, 11))
@@ -68,14 +78,9 @@ def make_wheels(shape: Shape, rng: np.random.Generator) -> dict[str, Mesh]:
     hub = revolve(np.array([(face, 0.0), (face, rim * 0.15), (face - 0.06, rim * 0.19)]), 12)
     well = revolve(np.array([(face - 0.05 - dish, 0.0), (face - 0.05 - dish, rim * 0.98)]), 24)
     parts = {"tyre": tyre, "rim": join([flip(lip), flip(hub), *spokes]), "well": flip(well)}
-    parts = {name: split_creases(tidy(mesh)) for name, mesh in parts.items()}
-    return {name: _four(mesh, shape) for name, mesh in parts.items()}
+    return {name: split_creases(tidy(mesh)) for name, mesh in parts.items()}
 
 
-def _four(mesh: Mesh, shape: Shape) -> Mesh:
-    """Places a wheel (outside towards +y) at the four corners, flush with the body."""
-    placed = []
-    for axle in (shape.front_axle, shape.rear_axle):
-        flush = float(side_width(shape, np.array(axle), np.array(shape.wheel * 1.5))) - shape.tread / 2 - 0.01
-        placed.append(Mesh(mesh.vertices + np.array([axle, flush, shape.wheel]), mesh.faces))
-    return both_sides(join(placed))
+def four(wheel: Mesh, places: list[tuple[float, float]], radius: float) -> Mesh:
+    """A wheel at each (x, y) on the ground, and at their mirror images."""
+    return both_sides(join([Mesh(wheel.vertices + np.array([x, y, radius]), wheel.faces) for x, y in places]))
