@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sparsegen import joint_pose
-from sparsegen.cameras import on_sphere
+from sparsegen.cameras import on_sphere, stack
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.photos import frame, read_photo
@@ -24,10 +24,11 @@ def test_turning_the_object_is_moving_the_camera():
         0.6 * rand(2, 20, 3) - 0.3, quats, 0.08 * rand(2, 20, 3) + 0.01, rand(2, 20), rand(2, 20, 3)
     )
     angles = torch.tensor([[0.7, 0.4], [-2.1, -0.3]])
-    front = on_sphere(torch.zeros(2), torch.zeros(2), size=32)[:, None]
-    there = on_sphere(angles[:, 0], angles[:, 1], size=32)[:, None]
-    turned = render(joint_pose._turn(objects, angles), front, backend="reference")
-    moved = render(objects, there, backend="reference")
+    lenses = ((1.3, 33.0), (2.4, 70.0))
+    there = stack([on_sphere(a, e, d, 32, f) for (a, e), (d, f) in zip(angles, lenses, strict=True)])
+    front = joint_pose._straight_in_front(there)
+    turned = render(joint_pose._turn(objects, angles), front[:, None], backend="reference")
+    moved = render(objects, there[:, None], backend="reference")
     torch.testing.assert_close(turned.rgb, moved.rgb, atol=1e-5, rtol=0)
 
 
@@ -65,6 +66,17 @@ def test_the_second_photo_decides_by_the_first_and_cameras_are_turned_right(pipe
     assert apart(cameras[1].azimuth, 100) < 7
     assert cameras[1].moved > 2
     assert all(camera.agrees for camera in cameras)
+
+
+def test_photos_whose_lenses_are_known_stand_as_far_away_as_these_say(pipeline, photos):
+    """Twice the focal length shows an object as large from twice as far away."""
+    estimates = [[guess(-36, 26)], [guess(100, 20)]]
+    near, far = (
+        joint_pose.find_cameras_together(pipeline, photos, estimates, [lens, None])[0].cameras.centers[0]
+        for lens in (30.0, 60.0)
+    )
+    assert 1.6 < far[0].norm() / near[0].norm() < 2.1
+    assert far[1].norm() == near[1].norm()
 
 
 def test_a_photo_of_another_object_is_told(pipeline, photos):

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sparsegen.cameras import on_sphere
+from sparsegen.cameras import Cameras, on_sphere, stack
 from sparsegen.gaussians import Gaussians, cat
 from sparsegen.generation import Pipeline
 from sparsegen.pose import CameraEstimate, rendering_errors, view_from
@@ -34,6 +34,8 @@ _PLAUSIBLE = 0.3  # of the best one's chance
 # A photo that its joint object explains this much worse than its own object, in dB, may be of another one.
 # Photos of one car lose up to 4.5 dB; those of another car often no more, those of another thing far more.
 DISAGREEMENT = 6.0
+
+_Shot = tuple[Tensor, float | None]  # a cut-out (4, h, w) and its focal length
 
 
 @dataclass(frozen=True)
@@ -58,30 +60,33 @@ def find_cameras_together(
     pipeline: Pipeline,
     cutouts: Sequence[Float[Tensor, "4 h w"]],
     estimates: Sequence[Sequence[CameraEstimate]],
+    focal_lengths: Sequence[float | None] | None = None,
 ) -> tuple[Views, list[JointCamera]]:
     """The photos as views of one object, and their cameras.
 
     `estimates` are each photo's own, best first (`sparsegen.pose.estimate_camera`); one alone is kept as
-    it is, so that a known camera goes in as a list of one.
+    it is, so that a known camera goes in as a list of one. `focal_lengths` are each photo's, where they are
+    known (`sparsegen.pose.view_from`).
     """
-    chosen = _choose(pipeline, cutouts, estimates)
+    shots = list(zip(cutouts, focal_lengths or [None] * len(cutouts), strict=True))
+    chosen = _choose(pipeline, shots, estimates)
     free = torch.tensor([len(found) > 1 for found in estimates])
     angles = chosen
-    error = _error(pipeline, _views(pipeline, cutouts, angles))
+    error = _error(pipeline, _views(pipeline, shots, angles))
     for _ in range(_ROUNDS):
-        views = _views(pipeline, cutouts, angles)
+        views = _views(pipeline, shots, angles)
         moved = _turned(pipeline.reconstruct(views, layers="uncorrected"), views, angles, free)
-        found = _error(pipeline, _views(pipeline, cutouts, moved))
+        found = _error(pipeline, _views(pipeline, shots, moved))
         if found >= error:
             break
         angles, error = moved, found
-    views = _views(pipeline, cutouts, angles)
+    views = _views(pipeline, shots, angles)
     return views, _report(pipeline, views, chosen, angles)
 
 
 def _choose(
     pipeline: Pipeline,
-    cutouts: Sequence[Tensor],
+    shots: Sequence[_Shot],
     estimates: Sequence[Sequence[CameraEstimate]],
 ) -> Float[Tensor, "v 2"]:
     """One of its estimates for each photo, in degrees: those under which the photos agree.
@@ -89,15 +94,15 @@ def _choose(
     Known cameras come first, then the photos that their own objects explain best.
     """
     errors = [
-        _error(pipeline, _trial_views(pipeline, cutouts, {i: found[0]})) for i, found in enumerate(estimates)
+        _error(pipeline, _trial_views(pipeline, shots, {i: found[0]})) for i, found in enumerate(estimates)
     ]
-    order = sorted(range(len(cutouts)), key=lambda i: (len(estimates[i]) > 1, errors[i]))
+    order = sorted(range(len(shots)), key=lambda i: (len(estimates[i]) > 1, errors[i]))
     chosen: dict[int, CameraEstimate] = {}
     for i in order:
         candidates = _plausible(estimates[i]) if chosen else estimates[i][:1]
         trials = [{**chosen, i: candidate} for candidate in candidates]
-        chosen = min(trials, key=lambda trial: _error(pipeline, _trial_views(pipeline, cutouts, trial)))
-    return torch.tensor([[chosen[i].azimuth, chosen[i].elevation] for i in range(len(cutouts))]).float()
+        chosen = min(trials, key=lambda trial: _error(pipeline, _trial_views(pipeline, shots, trial)))
+    return torch.tensor([[chosen[i].azimuth, chosen[i].elevation] for i in range(len(shots))]).float()
 
 
 def _plausible(estimates: Sequence[CameraEstimate]) -> list[CameraEstimate]:
@@ -107,15 +112,16 @@ def _plausible(estimates: Sequence[CameraEstimate]) -> list[CameraEstimate]:
     return kept[:_CANDIDATES]
 
 
-def _trial_views(pipeline: Pipeline, cutouts: Sequence[Tensor], trial: dict[int, CameraEstimate]) -> Views:
+def _trial_views(pipeline: Pipeline, shots: Sequence[_Shot], trial: dict[int, CameraEstimate]) -> Views:
     angles = torch.tensor([[found.azimuth, found.elevation] for found in trial.values()]).float()
-    return _views(pipeline, [cutouts[i] for i in trial], angles)
+    return _views(pipeline, [shots[i] for i in trial], angles)
 
 
-def _views(pipeline: Pipeline, cutouts: Sequence[Tensor], angles: Float[Tensor, "v 2"]) -> Views:
+def _views(pipeline: Pipeline, shots: Sequence[_Shot], angles: Float[Tensor, "v 2"]) -> Views:
     """The photos, each framed as its camera asks for."""
     views, *others = (
-        view_from(pipeline, rgba, *pair) for rgba, pair in zip(cutouts, angles.tolist(), strict=True)
+        view_from(pipeline, rgba, azimuth, elevation, focal_length)
+        for (rgba, focal_length), (azimuth, elevation) in zip(shots, angles.tolist(), strict=True)
     )
     for other in others:
         views = cat_views(views, other)
@@ -139,7 +145,7 @@ def _turned(
     turned = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([turned], lr=_RATE)
     size, count = views.cameras.width, views.view_count
-    fixed = on_sphere(torch.zeros(count), torch.zeros(count), size=size)[:, None].to(gaussians.means.device)
+    fixed = _straight_in_front(views.cameras[0]).to(gaussians.means.device)[:, None]
     alphas = None if views.alphas is None else views.alphas.reshape(count, 1, size, size)
     one_each = Views(views.images.reshape(count, 1, 3, size, size), fixed, alphas)
     objects = cat([gaussians.detach()] * count)
@@ -151,6 +157,13 @@ def _turned(
         loss.backward()
         optimizer.step()
     return torch.rad2deg(torch.where(free[:, None], turned, start).detach())
+
+
+def _straight_in_front(cameras: Cameras) -> Cameras:
+    """Cameras on spheres (V,) moved to azimuth and elevation 0, their distances and lenses kept."""
+    zero, size = torch.zeros(()), cameras.width
+    pairs = zip(cameras.centers.norm(dim=-1).tolist(), cameras.Ks[:, 0, 0].tolist(), strict=True)
+    return stack([on_sphere(zero, zero, distance, size, focal) for distance, focal in pairs])
 
 
 def _turn(gaussians: Gaussians, angles: Float[Tensor, "v 2"]) -> Gaussians:

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from asking import done, opened, rows, send
+from sparsegen.cameras import RADIUS
 from sparsegen.formats.gaussian_files import load_gaussians
-from sparsegen.photos import frame, read_photo
+from sparsegen.photos import distance_of, frame, read_photo
 from sparsegen.serving.limits import Limits
 from sparsegen.serving.studio import Studio
 from test_editing import row
@@ -21,7 +22,9 @@ def test_a_picture_becomes_the_object_that_the_pipeline_makes(serve, picture, pi
     client = serve()
     job = done(client, send(client, picture, samples=2, seed=3, elevation=20))
     assert (job["state"], job["samples"]) == ("done", 2)
-    assert job["cameras"] == [{"azimuth": -30.0, "elevation": 20.0, "agrees": True}]
+    [camera] = job["cameras"]
+    assert (camera["azimuth"], camera["elevation"], camera["agrees"]) == (-30, 20, True)
+    assert (camera["distance"], camera["lens_known"]) == (pytest.approx(RADIUS), False)
     (tmp_path / "blob.png").write_bytes(picture)
     views = frame(read_photo(tmp_path / "blob.png"), 32, -30, 20)
     for sample in range(2):
@@ -44,6 +47,25 @@ def test_cameras_of_several_pictures_are_found_unless_they_are_known(serve, pict
     for found, given in zip(again["cameras"], cameras, strict=True):
         assert found["azimuth"] == pytest.approx(given["azimuth"], abs=1e-3)
         assert found["elevation"] == pytest.approx(given["elevation"], abs=1e-3)
+
+
+def test_a_noted_lens_says_how_far_away_the_object_stood_though_the_picture_is_cut(serve, tmp_path):
+    """An object half as large in a picture of the same lens stood twice as far away."""
+    near, far = np.full((2, 300, 400, 3), 255, np.uint8)
+    near[60:240, 50:350] = far[105:195, 125:275] = (200, 30, 30)
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 32
+    client, distances = serve(), []
+    for k, pixels in enumerate((near, far)):
+        path = tmp_path / f"{k}.jpg"
+        Image.fromarray(pixels).save(path, exif=exif, quality=95)
+        job = done(client, send(client, path.read_bytes(), elevation=20))
+        [camera] = job["cameras"]
+        assert camera["lens_known"]
+        expected = distance_of(read_photo(path), 32, -30, 20)
+        assert camera["distance"] == pytest.approx(expected, rel=0.02)
+        distances.append(camera["distance"])
+    assert 1.5 < distances[1] / distances[0] < 2.2
 
 
 @pytest.mark.parametrize("kind", ["ply", "compressed.ply", "splat", "spz", "glb"])

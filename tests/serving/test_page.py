@@ -189,6 +189,7 @@ def test_the_number_of_queries_is_scrubbed_and_what_is_shown_is_downloaded(made,
 def test_the_camera_is_turned_by_hand_and_by_keys(made):
     page = made
     assert len(page.query_selector_all("#estimates button")) == 3
+    assert page.inner_text("#distance") == "1.3 object sizes away, it seems"
     before = page.get_attribute("#dial-azimuth", "aria-valuenow")
     box = page.locator("#dial-azimuth").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 10)

@@ -146,10 +146,9 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--unconditional has no pictures for {one_object}; leave one of the two out")
     if one_object and args.framed:
         raise InputError(f"--framed is for single pictures; leave it or {one_object} out")
-    if args.focal_length and (one_object or args.framed):
-        raise InputError(
-            f"--focal-length is of no use with {one_object or '--framed'}; leave one of the two out"
-        )
+    if args.focal_length and (args.cameras or args.framed):
+        other = "--cameras" if args.cameras else "--framed"
+        raise InputError(f"--focal-length is of no use with {other}; leave one of the two out")
     if one_object and (args.azimuth is not None or args.elevation is not None):
         raise InputError(
             f"{one_object} is for pictures from several places; leave --azimuth, --elevation out"
@@ -226,7 +225,7 @@ def _read(
         return opened, photos.pose_photos(paths, [photo.rgba for photo in opened], args.cameras, size)
     with clock("camera"):
         if args.together:
-            return opened, _find_together(pipeline, group, opened)
+            return opened, _find_together(args, pipeline, group, opened)
         azimuth, elevation = _camera(args, pipeline, group[0], opened[0])
     rgba = opened[0].rgba
     if args.framed:
@@ -268,7 +267,9 @@ def _camera(
     return best.azimuth, best.elevation
 
 
-def _find_together(pipeline: Pipeline, group: list[Source], opened: list[Photo]) -> Views:
+def _find_together(
+    args: argparse.Namespace, pipeline: Pipeline, group: list[Source], opened: list[Photo]
+) -> Views:
     """The views of one object from photos whose cameras are found together, and told."""
     from sparsegen.joint_pose import find_cameras_together
     from sparsegen.pose import estimate_or_keep
@@ -276,7 +277,8 @@ def _find_together(pipeline: Pipeline, group: list[Source], opened: list[Photo])
     cutouts = [photo.rgba for photo in opened]
     known = [(source.azimuth, source.elevation) for source in group]
     estimates = [estimate_or_keep(pipeline, *pair) for pair in zip(cutouts, known, strict=True)]
-    views, cameras = find_cameras_together(pipeline, cutouts, estimates)
+    lenses = [args.focal_length or photo.focal_length for photo in opened]
+    views, cameras = find_cameras_together(pipeline, cutouts, estimates, lenses)
     for source, camera in zip(group, cameras, strict=True):
         verdict = "" if camera.agrees else ": it hardly agrees with the others; does it show this object?"
         print(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from sparsegen.errors import InputError
 from sparsegen.formats.images import to_pil
-from sparsegen.photos import read_photo
+from sparsegen.photos import open_photo
 from sparsegen.pose import CameraEstimate
 from sparsegen.serving.files import at_a_path
 from sparsegen.serving.limits import Limits
@@ -28,12 +29,14 @@ class Picture:
     """A picture of an object: as a file, or cut out already; and what is known of its camera.
 
     `known` are azimuth and elevation in degrees, None where they are to be found; `estimates` are those of
-    the camera, best first, if they have been made.
+    the camera, best first, if they have been made. `focal_length` is that of the cut-out as if it were a
+    whole picture, in millimetres on 35 mm film, if the camera noted one.
     """
 
     content: bytes | UInt8[Tensor, "4 h w"]
     known: tuple[float | None, float | None] = (None, None)
     estimates: tuple[CameraEstimate, ...] | None = None
+    focal_length: float | None = None
 
     @property
     def rgba(self) -> Float[Tensor, "4 h w"]:
@@ -61,15 +64,23 @@ def check_picture(data: bytes, limits: Limits) -> None:
         raise InputError(f"the picture has more than {limits.pixels:,} pixels; scale it down")
 
 
-def cut_out_small(data: bytes, name: str) -> UInt8[Tensor, "4 h w"]:
+def cut_out_small(picture: Picture, name: str) -> Picture:
     """The object in a picture file, without what is all transparent around it, at most 512 pixels large.
 
     Raises `InputError`, which calls the picture by `name`.
     """
-    with at_a_path(data, name) as path:
-        rgba = read_photo(path)
+    assert isinstance(picture.content, bytes)
+    with at_a_path(picture.content, name) as path:
+        photo = open_photo(path)
+    rgba = photo.rgba
     seen = rgba[3] > 0
     rows, columns = (torch.where(seen.any(dim))[0] for dim in (1, 0))
     image = to_pil(rgba[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    width = image.width
     image.thumbnail((_LARGEST, _LARGEST))
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    focal_length = photo.focal_length
+    if focal_length is not None:  # a smaller part of the film is seen through a longer lens
+        whole, part = math.hypot(*rgba.shape[1:]), math.hypot(*image.size)
+        focal_length *= whole / part * image.width / width
+    content = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return replace(picture, content=content, focal_length=focal_length)

@@ -198,7 +198,13 @@ def _told(job: Job[Order, Result], ahead: int, studio: Studio) -> dict[str, Any]
         "frame": scene_frame(first),
         "agreements": list(job.result.agreements),
         "cameras": [
-            {"azimuth": camera.azimuth, "elevation": camera.elevation, "agrees": camera.agrees}
+            {
+                "azimuth": camera.azimuth,
+                "elevation": camera.elevation,
+                "distance": camera.distance,
+                "lens_known": camera.lens_known,
+                "agrees": camera.agrees,
+            }
             for camera in job.result.cameras
         ],
         "estimates": [

@@ -40,10 +40,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Camera:
-    """A picture's camera in degrees, and whether the picture agrees with the others of its object."""
+    """A picture's camera: degrees, how far away in world units, whether its lens says so, and whether the
+    picture agrees with the others of its object."""
 
     azimuth: float
     elevation: float
+    distance: float
+    lens_known: bool = False
     agrees: bool = True
 
 
@@ -175,7 +178,7 @@ class _Progress:
 def _cut_out(picture: Picture, name: str) -> Picture:
     if isinstance(picture.content, Tensor):
         return picture
-    return replace(picture, content=cut_out_small(picture.content, name))
+    return cut_out_small(picture, name)
 
 
 def _estimated(pipeline: Pipeline, picture: Picture) -> Picture:
@@ -191,9 +194,16 @@ def _placed(pipeline: Pipeline, pictures: list[Picture]) -> tuple[Views, tuple[C
         estimate_or_keep(pipeline, p.rgba, p.known) if p.known != (None, None) else list(p.estimates or ())
         for p in pictures
     ]
+    lenses = [p.focal_length for p in pictures]
     if len(pictures) == 1:
-        best = candidates[0][0]
-        views = view_from(pipeline, pictures[0].rgba, best.azimuth, best.elevation)
-        return views, (Camera(best.azimuth, best.elevation),)
-    views, found = find_cameras_together(pipeline, [p.rgba for p in pictures], candidates)
-    return views, tuple(Camera(c.azimuth, c.elevation, c.agrees) for c in found)
+        found = [candidates[0][0]]
+        views = view_from(pipeline, pictures[0].rgba, found[0].azimuth, found[0].elevation, lenses[0])
+        agree = [True]
+    else:
+        views, found = find_cameras_together(pipeline, [p.rgba for p in pictures], candidates, lenses)
+        agree = [camera.agrees for camera in found]
+    distances = views.cameras.centers[0].norm(dim=-1).tolist()
+    return views, tuple(
+        Camera(camera.azimuth, camera.elevation, distance, lens is not None, agrees)
+        for camera, distance, lens, agrees in zip(found, distances, lenses, agree, strict=True)
+    )

@@ -66,6 +66,8 @@ class CameraPanel {
       });
       $(`dial-${name}`).querySelector(".others").replaceChildren(...others);
     }
+    const { distance, lens_known } = this.job.cameras[picture];
+    $("distance").textContent = `${distance.toFixed(1)} object sizes away, ${lens_known ? "by the picture’s lens" : "it seems"}`;
     this.set(this.job.cameras[picture]);
     this.turned(this.direction);
   }
