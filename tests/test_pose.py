@@ -45,7 +45,7 @@ class Undecided(nn.Module):
         both = cell_targets(torch.tensor([first[0], second[0]]), torch.tensor([first[1], second[1]]))
         self.logits = both.mean(0).log()
 
-    def forward(self, crops):
+    def directions_of(self, crops):
         return self.logits.expand(len(crops), -1, -1)
 
     def frame_of(self, crop, azimuth, elevation):

@@ -133,7 +133,7 @@ def _from_grid(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraE
 def _from_head(pipeline: Pipeline, head: CameraHead, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
     """The head's guesses, likeliest first; rivals of the likeliest by how well they render the photo."""
     crop = _head_crop(head, rgba, pipeline.device)
-    guesses = likely_directions(head(crop[None])[0].float().cpu())
+    guesses = likely_directions(head.directions_of(crop[None])[0].float().cpu())
     estimates = [CameraEstimate(g.azimuth, g.elevation, math.nan, g.chance) for g in guesses]
     rivals = sum(guess.chance >= RIVAL * guesses[0].chance for guess in guesses)
     if rivals > 1:

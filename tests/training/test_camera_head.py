@@ -146,6 +146,24 @@ def test_a_new_head_finds_every_object_typical():
     assert head.frame_of(torch.rand(4, 16, 16), 30.0, 20.0) == Framing()
 
 
+def test_a_mirrored_picture_is_taken_for_one_from_the_mirrored_side():
+    """Whatever the weights: of the same elevation, size and distance, of the opposite azimuth and shift."""
+    head = CameraHead(CameraHeadConfig(size=16, width=8)).eval()
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    crops, azimuths = torch.rand(3, 4, 16, 16), torch.tensor([10.0, -70.0, 180.0])
+    found, mirrored = (
+        likely_directions(x) for x in head.directions_of(torch.stack([crops[0], crops[0].flip(-1)]))
+    )
+    for one, other in zip(found, mirrored, strict=True):
+        assert (one.azimuth + other.azimuth + 180) % 360 - 180 == pytest.approx(0, abs=0.01)
+        assert (one.elevation, one.chance) == pytest.approx((other.elevation, other.chance), abs=1e-3)
+    frames = head.frames_of(crops, azimuths, torch.full((3,), 20.0))
+    assert frames.abs().min() > 1e-4
+    other_side = head.frames_of(crops.flip(-1), -azimuths, torch.full((3,), 20.0))
+    torch.testing.assert_close(other_side, frames * torch.tensor([1, -1, 1, 1]))
+
+
 def test_mirrored_pictures_carry_mirrored_directions():
     """With mirroring, half of the batch is flipped, and its target with it."""
     viewsets = two_colored_objects(1, 1, 3)

@@ -108,10 +108,27 @@ class CameraHead(nn.Module):
         return self.net[-1](features).unflatten(-1, (AZIMUTHS, ELEVATIONS)), frames
 
     @torch.no_grad()
+    def directions_of(self, crops: Float[Tensor, "b 4 s s"]) -> Float[Tensor, "b azimuths elevations"]:
+        """Logarithms of the chances of all directions, the mean of what the pictures and their mirror images
+        say: those show mirrored objects from the other side."""
+        own, mirrored = self(torch.cat([crops, crops.flip(-1)])).flatten(1).log_softmax(1).chunk(2)
+        other_side = (-torch.arange(AZIMUTHS, device=crops.device)) % AZIMUTHS
+        mirrored = mirrored.unflatten(1, (AZIMUTHS, ELEVATIONS))[:, other_side]
+        return (own.view_as(mirrored) + mirrored) / 2
+
+    @torch.no_grad()
+    def frames_of(
+        self, crops: Float[Tensor, "b 4 s s"], azimuths: Float[Tensor, "b"], elevations: Float[Tensor, "b"]
+    ) -> Float[Tensor, "b 4"]:
+        """The frames of `directions_and_frames`, the mean of what pictures and their mirror images say."""
+        both = torch.cat([crops, crops.flip(-1)]), torch.cat([azimuths, -azimuths]), elevations.repeat(2)
+        own, mirrored = self.directions_and_frames(*both)[1].chunk(2)
+        return (own + mirrored * own.new_tensor([1, -1, 1, 1])) / 2
+
     def frame_of(self, crop: Float[Tensor, "4 s s"], azimuth: float, elevation: float) -> Framing:
         """How the object of one cut-out is framed, if the picture was taken from a direction in degrees."""
         direction = (torch.full((1,), angle, device=crop.device) for angle in (azimuth, elevation))
-        log_zoom, right, down, farther = self.directions_and_frames(crop[None], *direction)[1][0].tolist()
+        log_zoom, right, down, farther = self.frames_of(crop[None], *direction)[0].tolist()
         return Framing(math.exp(log_zoom), right, down, RADIUS * math.exp(farther))
 
 

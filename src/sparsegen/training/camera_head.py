@@ -139,7 +139,7 @@ def direction_errors(
     """How far, in degrees of azimuth and of elevation, the likeliest directions are from the true ones."""
     turns, rises = [], []
     for images, alphas, cameras in _object_by_object(viewsets):
-        logits = head(crop_to_object(images, alphas, head.config.size))
+        logits = head.directions_of(crop_to_object(images, alphas, head.config.size))
         azimuths, elevations = directions_to(cameras.centers)
         best = [likely_directions(each, 1)[0] for each in logits]
         turn = torch.tensor([guess.azimuth for guess in best]) - azimuths
@@ -158,7 +158,7 @@ def framing_errors(
     for images, alphas, cameras in _object_by_object(viewsets):
         crops = crop_to_object(images, alphas, head.config.size)
         true = true_frames(alphas, cameras)
-        found = head.directions_and_frames(crops, *directions_to(cameras.centers))[1]
+        found = head.frames_of(crops, *directions_to(cameras.centers))
         predicted.append((found - true).abs())
         typical.append(true.abs())
     return torch.stack(predicted), torch.stack(typical)
