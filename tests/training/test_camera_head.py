@@ -26,6 +26,7 @@ from sparsegen.photos import frame
 from sparsegen.splatting import render
 from sparsegen.training.camera_head import (
     CameraHeadTraining,
+    _disguised,
     camera_batch,
     direction_errors,
     framing_errors,
@@ -162,6 +163,27 @@ def test_a_mirrored_picture_is_taken_for_one_from_the_mirrored_side():
     assert frames.abs().min() > 1e-4
     other_side = head.frames_of(crops.flip(-1), -azimuths, torch.full((3,), 20.0))
     torch.testing.assert_close(other_side, frames * torch.tensor([1, -1, 1, 1]))
+
+
+def test_disguises_change_the_object_and_nothing_around_it():
+    """A red square with a green lamp: in most pictures it is no longer red, in some there is no lamp."""
+    rgba = torch.ones(4, 32, 32)
+    rgba[3] = 0
+    rgba[:, 8:24, 8:24] = torch.tensor([0.8, 0.1, 0.1, 1.0])[:, None, None]
+    rgba[:3, 14:18, 14:18] = torch.tensor([0.1, 0.8, 0.1])[:, None, None]
+    crops = rgba.expand(400, 4, 32, 32)
+    found = _disguised(crops, torch.Generator().manual_seed(0))
+    again = _disguised(crops, torch.Generator().manual_seed(0))
+    assert torch.equal(found, again)
+    color, alpha = found[:, :3], found[:, 3:]
+    assert 0 <= found.min() <= found.max() <= 1
+    assert (color[(alpha == 0).expand_as(color)] == 1).all()
+    sharp = (alpha == crops[:, 3:]).flatten(1).all(1)
+    assert 0.7 < sharp.float().mean() < 0.9
+    paint, lamp = color[sharp, :, 9, 9], color[sharp, :, 16, 16]
+    assert 0.1 < (paint.argmax(1) != 0).float().mean() < 0.5
+    assert 0.05 < (paint.amax(1) - paint.amin(1) < 0.15).float().mean() < 0.5
+    assert 0.02 < ((paint - lamp).abs().amax(1) < 0.02).float().mean() < 0.4
 
 
 def test_mirrored_pictures_carry_mirrored_directions():
