@@ -9,9 +9,9 @@ from torch import nn
 
 from sparsegen.formats.cutout import object_boxes
 from sparsegen.generation import Pipeline
-from sparsegen.models.camera_head import CameraHeadConfig, Framing, cell_targets
+from sparsegen.models.camera_head import CameraHeadConfig, Direction, Framing, cell_targets
 from sparsegen.photos import frame, read_photo
-from sparsegen.pose import estimate_camera, view_from
+from sparsegen.pose import FRONT_ODDS, _in_front_first, estimate_camera, view_from
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -59,7 +59,18 @@ def test_where_the_head_cannot_decide_the_rendering_does(pipeline, wrong):
     assert best.azimuth == pytest.approx(-36, abs=2)
     assert second.azimuth == pytest.approx(wrong[0], abs=2)
     assert best.error < second.error
-    assert best.chance == pytest.approx(0.5, abs=0.05)
+    odds = FRONT_ODDS if abs(wrong[0]) > 90 else 1.0
+    assert best.chance == pytest.approx(odds / (1 + odds), abs=0.05)
+
+
+def test_a_guess_in_front_is_likelier_than_the_head_says():
+    """Chances of 0.6 behind, 0.3 in front and 0.1 that no guess has become 0.6 to 0.9 to 0.1."""
+    behind, front = Direction(150, 20, 0.6), Direction(-30, 20, 0.3)
+    first, second = _in_front_first([behind, front])
+    assert (first.azimuth, second.azimuth) == (-30, 150)
+    assert FRONT_ODDS == 3
+    assert (first.chance, second.chance) == pytest.approx((0.9 / 1.6, 0.6 / 1.6))
+    assert _in_front_first([behind]) == [Direction(150, 20, 0.6)]
 
 
 @pytest.mark.slow
