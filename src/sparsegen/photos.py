@@ -33,7 +33,7 @@ AZIMUTH = -36.0
 ELEVATION = 26.0
 
 FILM_DIAGONAL = math.hypot(36, 24)  # millimetres
-# Distances in world units; the shipped weights have seen everyday cars at 1.3, others from 1.1 to 2.6.
+# Distances in world units; the shipped weights have seen most everyday cars at 1.3, others from 1.1 to 2.6.
 DISTANCES = (1.1, 3.0)
 
 
