@@ -36,8 +36,8 @@ _HEAD_FRAME = (128, 0.67, (0.5, 0.5))
 ALPHA_WEIGHT = 0.5
 # Guesses of the head that are this likely beside the likeliest rival it.
 RIVAL = 0.25
-# Photos show the front more often than the rear, and of cars unlike those of its training the head takes more
-# for seen from behind than the other way round: a guess in front is so much likelier than it says.
+# Photos are assumed to show the front more often than the rear, and of cars unlike those of its training the
+# head takes more for seen from behind than the other way round: a guess in front is so much likelier.
 FRONT_ODDS = 3.0
 
 

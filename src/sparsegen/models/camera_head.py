@@ -27,6 +27,8 @@ AZIMUTHS, ELEVATIONS = 36, 9
 APART = 45.0
 # Frames differ from typical ones by about this much: log zoom, right, down and log distance of `Framing`.
 FRAME_SPREADS = (0.05, 0.05, 0.05, 0.3)
+# What a mirror image does to them.
+MIRRORED_FRAME = (1.0, -1.0, 1.0, 1.0)
 # Sines and cosines by which the frames' layers know a direction.
 _TURNS = 6
 
@@ -123,7 +125,7 @@ class CameraHead(nn.Module):
         """The frames of `directions_and_frames`, the mean of what pictures and their mirror images say."""
         both = torch.cat([crops, crops.flip(-1)]), torch.cat([azimuths, -azimuths]), elevations.repeat(2)
         own, mirrored = self.directions_and_frames(*both)[1].chunk(2)
-        return (own + mirrored * own.new_tensor([1, -1, 1, 1])) / 2
+        return (own + mirrored * own.new_tensor(MIRRORED_FRAME)) / 2
 
     def frame_of(self, crop: Float[Tensor, "4 s s"], azimuth: float, elevation: float) -> Framing:
         """How the object of one cut-out is framed, if the picture was taken from a direction in degrees."""

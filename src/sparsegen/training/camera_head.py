@@ -20,6 +20,7 @@ from sparsegen.data.packed import Viewsets
 from sparsegen.formats.cutout import object_boxes
 from sparsegen.models.camera_head import (
     FRAME_SPREADS,
+    MIRRORED_FRAME,
     CameraHead,
     CameraHeadConfig,
     cell_targets,
@@ -110,7 +111,7 @@ def camera_batch(viewsets: Viewsets, recipe: CameraHeadTraining, step: int) -> C
         other = torch.rand(recipe.batch_size, generator=generator) < 0.5
         crops = torch.where(other[:, None, None, None], crops.flip(-1), crops)
         azimuths = torch.where(other, -azimuths, azimuths)
-        frames = torch.where(other[:, None], frames * frames.new_tensor([1, -1, 1, 1]), frames)
+        frames = torch.where(other[:, None], frames * frames.new_tensor(MIRRORED_FRAME), frames)
     return CameraBatch(_disguised(crops, generator), azimuths, elevations, frames)
 
 
