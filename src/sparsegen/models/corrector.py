@@ -121,6 +121,12 @@ def told(sights: Sights, maps: Float[Tensor, "b v 5 s s"]) -> Float[Tensor, "b n
     return torch.cat([error, alpha, alpha * sights.places()[..., 2:] - depth], dim=-1)
 
 
+def read_beside_map(feedback: bool) -> int:
+    """How many numbers a `Corrector` reads along each line of sight beside those of the sharp map."""
+    color, place, worth, told = 3, 3, 1, 5
+    return color + place + worth + told * feedback
+
+
 class Corrector(nn.Module):
     """What is added to each Gaussian's raw parameters, given what it reads; at the start, nothing.
 
@@ -143,7 +149,7 @@ class Corrector(nn.Module):
         super().__init__()
         self.sizes = sizes
         hidden, raw = 3 * map_width, sum(sizes)
-        read = sights * (map_width + 7 + 5 * feedback)
+        read = sights * (map_width + read_beside_map(feedback))
         self.local = nn.Linear(read + raw + raw * slopes, hidden)
         self.query = nn.Sequential(nn.LayerNorm(query_width), nn.Linear(query_width, hidden))
         self.slots = nn.Parameter(0.02 * torch.randn(expansion, hidden))

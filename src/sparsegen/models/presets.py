@@ -76,6 +76,23 @@ def base() -> ModelConfig:
     )
 
 
+def small() -> ModelConfig:
+    """The model to train on a server's cores: `tiny`, out of which it can grow, with twice as many channels
+    and more blocks; 2,048 Gaussians."""
+    return ModelConfig(
+        registers=8,
+        width=384,
+        heads=8,
+        feed_forward=1536,
+        detail_blocks=4,
+        corrections=3,
+        feedback=True,
+        slopes=True,
+        sharp_width=64,
+        image_encoder=ImageEncoderConfig(depth=6),
+    )
+
+
 def tiny() -> ModelConfig:
     """The model to train on a laptop: 2,048 Gaussians."""
     return ModelConfig(
@@ -101,6 +118,7 @@ def pixel_aligned_tiny() -> PixelAlignedConfig:
 PRESETS = {
     "paper": paper,
     "base": base,
+    "small": small,
     "tiny": tiny,
     "pixel_aligned": pixel_aligned,
     "pixel_aligned_tiny": pixel_aligned_tiny,

@@ -12,7 +12,8 @@ from sparsegen.data.loading import load_viewsets
 from sparsegen.data.packed import Viewsets
 from sparsegen.errors import InputError
 from sparsegen.formats.files import make_folder, writing
-from sparsegen.models import Network
+from sparsegen.models import ModelConfig, Network, NetworkConfig, SparseGen
+from sparsegen.models.growth import grow, grows
 from sparsegen.models.pretrained import load_pretrained, load_state, save_pretrained
 from sparsegen.training.anchors import EXTENT, hull_anchors
 from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
@@ -93,15 +94,23 @@ def _train(
 
 
 def fresh_model(config: TrainConfig, train_set: Viewsets) -> Network:
-    """New weights with anchors where `config.anchors` says, or those of `config.init`."""
-    model = config.model.build()
+    """New weights with anchors where `config.anchors` says, or those of `config.init`, grown if too small."""
     if config.init is not None:
-        source = Path(config.init)
-        load_state(model, load_pretrained(source).state_dict(), source)
-    elif config.anchors == "fixed_random":
+        return _started_from(Path(config.init), config.model)
+    model = config.model.build()
+    if config.anchors == "fixed_random":
         model.set_anchors(EXTENT * (2 * torch.rand(model.num_queries, 3) - 1))
     elif config.anchors == "hull":
         model.set_anchors(hull_anchors(train_set, model.num_queries, config.seed))
+    return model
+
+
+def _started_from(source: Path, config: NetworkConfig) -> Network:
+    found = load_pretrained(source)
+    if isinstance(found, SparseGen) and isinstance(config, ModelConfig) and grows(found.config, config):
+        return grow(found, config)
+    model = config.build()
+    load_state(model, found.state_dict(), source)
     return model
 
 

@@ -1,0 +1,93 @@
+"""A grown network is larger, and at first the same function."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from networks import build, small, some_views
+from sparsegen.errors import InputError
+from sparsegen.models import growth, presets
+from sparsegen.models.growth import grow, grows
+
+
+def trained(**changes):
+    """A network in which every weight matters, as training leaves it."""
+    model = build(small(**changes))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+def larger(config, factor=2):
+    return replace(
+        config,
+        width=factor * config.width,
+        heads=factor * config.heads,
+        feed_forward=factor * config.feed_forward,
+        sharp_width=factor * config.sharp_width,
+        detail_blocks=config.detail_blocks + 1,
+        image_encoder=replace(config.image_encoder, depth=config.image_encoder.depth + 2),
+    )
+
+
+def gaussians(model, views):
+    g = model(views, torch.zeros(views.images.shape[:2]))[-1]
+    return torch.cat([g.means, g.quats, g.scales, g.opacities[..., None], g.colors], dim=-1)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+@pytest.mark.parametrize("changes", [{}, {"symmetric": False}, {"feedback": False, "slopes": False}])
+def test_a_grown_network_computes_the_same(factor, changes):
+    model = trained(**changes)
+    grown = grow(model, larger(model.config, factor))
+    assert sum(p.numel() for p in grown.parameters()) > sum(p.numel() for p in model.parameters())
+    with torch.no_grad():
+        torch.testing.assert_close(
+            gaussians(grown, some_views()), gaussians(model, some_views()), rtol=0, atol=1e-3
+        )
+
+
+def test_every_picture_and_query_still_counts_as_before():
+    """Agreement is no accident of one input: fewer queries of another picture agree as well."""
+    model = trained()
+    grown = grow(model, larger(model.config))
+    views, times = some_views(seed=7), torch.full((2, 3), 0.3)
+    with torch.no_grad():
+        one, other = (net(views, times, queries=3)[-1].means for net in (model, grown))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("uneven", "alike"), [(growth._UNEVEN, False), (0.0, True)])
+def test_copies_part_only_when_their_shares_are_uneven(monkeypatch, uneven, alike):
+    monkeypatch.setattr(growth, "_UNEVEN", uneven)
+    model = trained()
+    grown = grow(model, larger(model.config))
+    gaussians(grown, some_views()).square().sum().backward()
+    gradient = grown.get_parameter("decoder.0.feed_forward.rise.weight").grad
+    assert gradient is not None
+    first, second = gradient.chunk(2)
+    assert torch.allclose(first, second, rtol=1e-3, atol=1e-6) == alike
+
+
+def test_tiny_grows_to_small():
+    assert grows(presets.tiny(), presets.small())
+    assert not grows(presets.tiny(), presets.tiny())
+    growth._check(presets.tiny(), presets.small())
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"num_queries": 12}, "what can grow is"),
+        ({"heads": 4}, "expected the same multiple"),
+        ({"sharp_width": 40}, "expected a multiple of 32"),
+        ({"detail_blocks": 1}, "no fewer than before"),
+    ],
+)
+def test_what_cannot_grow_is_named(changes, says):
+    model = build(small())
+    wanted = replace(larger(model.config), **changes)
+    with pytest.raises(InputError, match=says):
+        grow(model, wanted)
