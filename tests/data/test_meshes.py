@@ -214,6 +214,19 @@ def test_meshes_are_found_in_folders(tmp_path):
     assert [m.name for m in find_meshes([tmp_path / "a.glb", tmp_path / "b"])] == ["a", "c-model", "model"]
 
 
+def test_a_mesh_called_like_its_folder_is_called_so_once(tmp_path):
+    touch(tmp_path, "van/van.obj", "suv/suv.obj", "suv/suv.glb", "bus.ply", "bus/bus.ply", "x-van/van.obj")
+    names = {mesh.name: str(mesh.path.relative_to(tmp_path)) for mesh in find_meshes([tmp_path])}
+    assert names == {
+        "van": "van/van.obj",
+        "suv-suv-obj": "suv/suv.obj",
+        "suv-suv-glb": "suv/suv.glb",
+        "bus-ply": "bus.ply",
+        "bus-bus-ply": "bus/bus.ply",
+        "x-van-van": "x-van/van.obj",
+    }
+
+
 def test_what_is_not_there_is_named(tmp_path):
     touch(tmp_path, "photo.jpg")
     with pytest.raises(InputError, match="nosuch: no such file or folder"):

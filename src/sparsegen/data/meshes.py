@@ -47,8 +47,8 @@ class MeshFile:
 def find_meshes(paths: Sequence[str | Path], up: str = "auto") -> list[MeshFile]:
     """Mesh files from files and folders (searched with their subfolders), in a stable order.
 
-    An object is called by its path below the folder that was searched. Raises `InputError` for a path
-    that does not exist, a file of an unknown kind, or a folder without meshes.
+    An object is called by its path below the folder that was searched; van/van.obj is `van`. Raises
+    `InputError` for a path that does not exist, a file of an unknown kind, or a folder without meshes.
     """
     found = []
     for path in map(Path, paths):
@@ -64,11 +64,15 @@ def find_meshes(paths: Sequence[str | Path], up: str = "auto") -> list[MeshFile]
             raise InputError(f"{path}: unknown kind of mesh; expected a file ending in {kinds}")
         else:
             found.append((path, Path(path.name)))
-    stems = ["-".join(relative.with_suffix("").parts) for _, relative in found]
+    long = ["-".join(relative.with_suffix("").parts) for _, relative in found]
+    short = [
+        name.removesuffix(f"-{path.stem}") if path.parent.name == path.stem else name
+        for name, (path, _) in zip(long, found, strict=True)
+    ]
     # Chair.obj beside chair.glb in one folder: the kind tells them apart.
     names = [
-        stem if stems.count(stem) == 1 else f"{stem}-{path.suffix[1:].lower()}"
-        for stem, (path, _) in zip(stems, found, strict=True)
+        brief if short.count(brief) == 1 else f"{name}-{path.suffix[1:].lower()}"
+        for brief, name, (path, _) in zip(short, long, found, strict=True)
     ]
     return [MeshFile(name, path, up) for name, (path, _) in zip(names, found, strict=True)]
 
