@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sparsegen.cameras import orbit
 from sparsegen.gaussians import Gaussians
 from sparsegen.models import Network, SparseGen
-from sparsegen.models.folding import fold, precision_of
+from sparsegen.models.folding import auto_precision, fold
 from sparsegen.models.presets import paper
 from sparsegen.splatting import render
 from sparsegen.timing import Row, interleaved
@@ -45,10 +45,9 @@ def measure(device: torch.device, repeats: int, bfloat16: bool) -> tuple[list[Ro
     candidates: dict[str, Callable[[], object]] = {"reference": reference}
     for name, model in folded.items():
         candidates[name] = functools.partial(our_way, model, inputs, times)
-    used = precision_of(fold(copy.deepcopy(ours)))
     remarks = [
         f"network: largest difference of a Gaussian parameter, ours and the reference's way {difference:.1e}",
-        f"network: a pipeline takes {used} here",
+        f"network: a pipeline takes {auto_precision(ours)} here",
     ]
     if bfloat16:
         remarks.append(_bfloat16_change(expected, our_way(folded["bfloat16"], inputs, times), inputs))

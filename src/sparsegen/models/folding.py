@@ -47,20 +47,22 @@ class FoldedLinear(nn.Module):
 def fold(model: Network, precision: str = "auto") -> Network:
     """The network, changed in place, for inference alone; as it was where folding gains nothing.
 
-    `precision` is that of the layers which do most of the work: "float32", "bfloat16", or "auto", which is
-    bfloat16 for wide networks on processors that multiply it natively. `InputError` for any other.
+    `precision` is that of the layers which do most of the work: "float32", "bfloat16", or "auto" for
+    `auto_precision`. `InputError` for any other.
     """
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r}: expected auto, float32 or bfloat16")
-    if precision == "auto":
-        wide = model.width >= _WIDE
-        precision = "bfloat16" if wide and has_native_bfloat16(model.device) else "float32"
-    if precision == "bfloat16":
+    if precision == "bfloat16" or (precision == "auto" and auto_precision(model) == "bfloat16"):
         for layer in model.repeated_layers():
             _replace_linear(layer, torch.bfloat16, but=Modulation)
     if has_fast_onednn(model.device):
         _replace_linear(model, torch.float32)
     return model
+
+
+def auto_precision(model: Network) -> str:
+    """bfloat16 for wide networks on processors that multiply it natively, else float32."""
+    return "bfloat16" if model.width >= _WIDE and has_native_bfloat16(model.device) else "float32"
 
 
 def precision_of(model: Network) -> str:
@@ -70,7 +72,7 @@ def precision_of(model: Network) -> str:
 
 
 def has_fast_onednn(device: torch.device) -> bool:
-    """Whether oneDNN's float32 products are faster than PyTorch's own."""
+    """Whether to multiply by oneDNN, which on AMD's processors with AVX-512 is faster than MKL."""
     capability = torch.backends.cpu.get_cpu_capability()
     return device.type == "cpu" and torch.backends.mkldnn.is_available() and capability == "AVX512"
 
