@@ -19,6 +19,7 @@ from sparsegen.errors import InputError
 from sparsegen.exemplars import Exemplars, guide
 from sparsegen.gaussians import Gaussians
 from sparsegen.models.camera_head import CameraHead
+from sparsegen.models.folding import fold
 from sparsegen.models.network import Network
 from sparsegen.models.official import load_official
 from sparsegen.models.pretrained import load_camera_head, load_config, load_pretrained
@@ -52,21 +53,21 @@ class Pipeline:
     turn: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @staticmethod
-    def from_pretrained(source: str | Path | None = None, device: str = "auto") -> Pipeline:
-        """The weights in the package, a folder (`config.json` and `model.safetensors`), or the reference's
-        `model.pth`; on CUDA where there is one, if `device` is "auto". Raises `InputError`."""
+    def from_pretrained(
+        source: str | Path | None = None, device: str = "auto", precision: str = "auto"
+    ) -> Pipeline:
+        """What `load_network` finds, folded for its device (`sparsegen.models.folding`, which knows
+        `precision`), and what lies beside it; on CUDA where there is one, if `device` is "auto". Raises
+        `InputError`."""
         path = SHIPPED_WEIGHTS if source is None else Path(source)
+        chosen = choose_device(device)
+        model = fold(load_network(path).to(chosen), precision)
         head = least = lenders = None
-        if path.is_file():
-            model = load_official(path)
-        elif path.is_dir():
-            model, head = load_pretrained(path), load_camera_head(path)
+        if path.is_dir():
+            head = load_camera_head(path)
             least = load_config(path).get("training", {}).get("least_queries")
             lenders = Exemplars.beside(path)
-        else:
-            raise InputError(f"{path}: no such model; give a folder with config.json, or a model.pth")
-        chosen = choose_device(device)
-        return Pipeline(model.to(chosen).eval(), None if head is None else head.to(chosen), least, lenders)
+        return Pipeline(model, None if head is None else head.to(chosen), least, lenders)
 
     @property
     def device(self) -> torch.device:
@@ -202,6 +203,17 @@ class Pipeline:
                 conditioning = torch.cat([clean.images, conditioning], dim=1)
         with self.turn():
             return self.model(views, times, conditioning, queries=queries)[-1]
+
+
+def load_network(source: str | Path | None = None) -> Network:
+    """The network in the package, in a folder (`config.json` and `model.safetensors`), or of the reference's
+    `model.pth`; in float32, for inference. Raises `InputError`."""
+    path = SHIPPED_WEIGHTS if source is None else Path(source)
+    if path.is_file():
+        return load_official(path)
+    if path.is_dir():
+        return load_pretrained(path)
+    raise InputError(f"{path}: no such model; give a folder with config.json, or a model.pth")
 
 
 def choose_device(name: str) -> torch.device:

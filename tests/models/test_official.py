@@ -20,6 +20,7 @@ from sparsegen.cameras import Cameras, intrinsics
 from sparsegen.errors import InputError
 from sparsegen.generation import Pipeline
 from sparsegen.models import SparseGen
+from sparsegen.models.folding import fold
 from sparsegen.models.image_encoder import encoder_input
 from sparsegen.models.official import convert, load_official, official_config
 from sparsegen.models.presets import paper
@@ -189,6 +190,15 @@ def test_picture(recorded):
     assert error.max() < 1e-2
     assert error.mean() < 1e-4
     assert (picture.alpha[0] - recorded["out_alpha"]).abs().mean() < 1e-4
+
+
+@pytest.mark.parametrize(("precision", "decibels"), [("float32", 80), ("bfloat16", 33)])
+def test_picture_of_the_folded_network(precision, decibels):
+    recorded = Recorded("reduced")
+    fold(recorded.model, precision)
+    picture = render(recorded.run()[-1], recorded.render_camera[None]).rgb[0, 0]
+    error = picture - (recorded["out_image"] + 1) / 2
+    assert -10 * error.square().mean().log10() > decibels
 
 
 def test_layers_last_is_the_last_of_all(recorded):

@@ -8,6 +8,7 @@ import torch
 
 from sparsegen.cameras import orbit
 from sparsegen.generation import Pipeline
+from sparsegen.models.folding import fold, precision_of
 from sparsegen.models.presets import preset
 from sparsegen.timing import Row, interleaved
 from sparsegen.views import Views
@@ -20,7 +21,7 @@ def measure(device: torch.device, repeats: int) -> list[Row]:
     candidates = {}
     for name in PRESETS:
         torch.manual_seed(0)
-        pipeline = Pipeline(preset(name).build().to(device).eval())
+        pipeline = Pipeline(fold(preset(name).build().to(device).eval()))
         size = pipeline.model.config.image_size
         picture = torch.rand(1, 1, 3, size, size, generator=torch.Generator().manual_seed(0))
         candidates[_label(name, pipeline)] = functools.partial(
@@ -32,4 +33,5 @@ def measure(device: torch.device, repeats: int) -> list[Row]:
 def _label(name: str, pipeline: Pipeline) -> str:
     model = pipeline.model
     millions = sum(p.numel() for p in model.parameters()) / 1e6
-    return f"{name}, {millions:.1f} M parameters, {model.num_queries * model.expansion:,} Gaussians"
+    size = f"{millions:.1f} M parameters, {model.num_queries * model.expansion:,} Gaussians"
+    return f"{name}, {precision_of(model)}, {size}"

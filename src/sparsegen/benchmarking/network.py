@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from sparsegen.cameras import orbit
 from sparsegen.gaussians import Gaussians
-from sparsegen.models import SparseGen
+from sparsegen.models import Network, SparseGen
+from sparsegen.models.folding import auto_precision, fold
 from sparsegen.models.presets import paper
 from sparsegen.splatting import render
 from sparsegen.timing import Row, interleaved
@@ -31,52 +32,44 @@ def measure(device: torch.device, repeats: int, bfloat16: bool) -> tuple[list[Ro
     ours = paper_model(device)
     inputs, times = step_inputs(ours.config.image_size, device)
 
-    reference = functools.partial(reference_way, copy.deepcopy(ours), inputs, times)
+    reference = functools.partial(reference_way, ours, inputs, times)
     expected = reference()
-    our_way(ours, inputs, times)
-    found = our_way(ours, inputs, times)  # the second time, with what the first has left behind
+    folded = {
+        name: fold(copy.deepcopy(ours), name) for name in ("float32", *(["bfloat16"] if bfloat16 else []))
+    }
+    our_way(folded["float32"], inputs, times)
+    found = our_way(folded["float32"], inputs, times)  # the second time, with what the first has left behind
     difference = _largest_difference(expected, found)
     if not difference < SAME_OUTPUT:
         raise RuntimeError(f"the faster way changes the Gaussians by {difference:.1e}; no timing is printed")
-    candidates: dict[str, Callable[[], object]] = {
-        "reference": reference,
-        "ours": functools.partial(our_way, ours, inputs, times),
-    }
+    candidates: dict[str, Callable[[], object]] = {"reference": reference}
+    for name, model in folded.items():
+        candidates[name] = functools.partial(our_way, model, inputs, times)
     remarks = [
-        f"network: largest difference of a Gaussian parameter, ours and the reference's way {difference:.1e}"
+        f"network: largest difference of a Gaussian parameter, ours and the reference's way {difference:.1e}",
+        f"network: a pipeline takes {auto_precision(ours)} here",
     ]
     if bfloat16:
-        low = copy.deepcopy(ours)
-        for part in (low.image_encoder, low.encoder, low.decoder):
-            for module in _products(part):
-                module.to(torch.bfloat16)  # as autocast does, but once and not in every step
-
-        def in_bfloat16() -> Gaussians:
-            with torch.autocast(device.type, torch.bfloat16):
-                return our_way(low, inputs, times)
-
-        candidates["bfloat16"] = in_bfloat16
-        remarks.append(_bfloat16_change(expected, in_bfloat16(), inputs))
+        remarks.append(_bfloat16_change(expected, our_way(folded["bfloat16"], inputs, times), inputs))
     timings = interleaved(candidates, repeats)
     base = timings["reference"].median
     rows = [Row("network", "paper, float32, the reference's way", timings["reference"])]
-    for key, what in (("ours", "paper, float32"), ("bfloat16", "paper, bfloat16")):
-        if key in timings:
-            ratio = f"{base / timings[key].median:.2f} x the reference's way"
-            rows.append(Row("network", what, timings[key], ratio))
+    for name in folded:
+        ratio = f"{base / timings[name].median:.2f} x the reference's way"
+        rows.append(Row("network", f"paper, {name}", timings[name], ratio))
     return rows, remarks
 
 
 @torch.inference_mode()
-def reference_way(model: SparseGen, inputs: Views, times: Tensor) -> Gaussians:
+def reference_way(model: Network, inputs: Views, times: Tensor) -> Gaussians:
     """One step as the reference takes it: every layer's head decoded, every constant computed again."""
     model.forget_constants()
     return model(inputs, times, layers="all")[-1]
 
 
 @torch.inference_mode()
-def our_way(model: SparseGen, inputs: Views, times: Tensor) -> Gaussians:
-    """One step as the pipeline takes it: the last layer's head, constants remembered."""
+def our_way(model: Network, inputs: Views, times: Tensor) -> Gaussians:
+    """One step as the pipeline takes it, of a folded network: the last layer's head, constants remembered."""
     return model(inputs, times)[-1]
 
 

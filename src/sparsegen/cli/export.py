@@ -32,13 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from sparsegen.errors import InputError
     from sparsegen.export import export_onnx
-    from sparsegen.generation import Pipeline
+    from sparsegen.generation import load_network
 
     if args.output.suffix.lower() != ".onnx":  # with the output left out, this is the model's own file
         raise InputError(f"{args.output}: expected a file to write whose name ends in .onnx")
-    pipeline = Pipeline.from_pretrained(args.model, "cpu")
     layers = "uncorrected" if args.uncorrected else "last"
-    difference = export_onnx(pipeline.model, args.output, args.views, layers)
+    difference = export_onnx(load_network(args.model), args.output, args.views, layers)
     size = args.output.stat().st_size / 1e6
     checked = "not checked: ONNX Runtime is not installed"
     if difference is not None:

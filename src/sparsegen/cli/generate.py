@@ -85,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--unconditional", action="store_true", help="from noise alone, without pictures")
     add("--model", type=Path, help="model folder, or the reference's model.pth (default: shipped weights)")
     add("--device", default="auto", help="cpu, cuda or auto (default)")
+    add("--precision", default="auto", help="of matrix products: float32, bfloat16 or auto (default)")
     add("--size", type=int, default=256, help="pixels of the rendered pictures (default: 256)")
     add("--frames", type=int, default=120, help="frames of the turntable (default: 120)")
     add("--no-video", dest="video", action="store_false", help="without the turntable")
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     groups, outputs = _plan(args)
     check_method(args.matting)
     with clock("model"):
-        pipeline = Pipeline.from_pretrained(args.model, args.device)
+        pipeline = Pipeline.from_pretrained(args.model, args.device, args.precision)
     if args.steps is None:
         from_noise = args.samples > 1 and (pipeline.exemplars is None or args.unconditional)
         args.steps = _SAMPLE_STEPS if from_noise else 1

@@ -52,10 +52,10 @@ def _gaussians(path: Path) -> Mapping[str, Any]:
 
 
 def _model(path: Path) -> Mapping[str, Any]:
-    from sparsegen.generation import Pipeline
+    from sparsegen.generation import load_network
     from sparsegen.models.pretrained import load_config
 
-    model = Pipeline.from_pretrained(path, device="cpu").model
+    model = load_network(path)
     size = model.config.image_size
     training = load_config(path).get("training", {}) if path.is_dir() else {}
     return {

@@ -16,6 +16,7 @@ from sparsegen.errors import InputError
 from sparsegen.evaluation.baselines import MeanPicture, NearestObject
 from sparsegen.evaluation.predictors import Generated, Predictor
 from sparsegen.generation import Pipeline
+from sparsegen.models.folding import precision_of
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def fingerprint(
     facts += [settings.seed, protocol, sorted(metrics)]
     if isinstance(contestant.predictor, Generated):
         model = contestant.predictor.pipeline.model
-        facts += [model.config, settings.steps, contestant.predictor.queries]
+        facts += [model.config, precision_of(model), settings.steps, contestant.predictor.queries]
         for name, tensor in model.state_dict().items():
             digest.update(name.encode())
             values = tensor.detach().cpu().contiguous().reshape(-1)

@@ -28,7 +28,9 @@ class SelfAttention(nn.Module):
 
     def weights(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b heads n n"]:
         """How much each token (rows) attends to each other one; rows sum to 1."""
-        q, k, _ = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in self.qkv(x).chunk(3, dim=-1))
+        q, k, _ = (
+            t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in self.qkv(x).float().chunk(3, dim=-1)
+        )
         return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
 
 
@@ -49,6 +51,10 @@ class CrossAttention(nn.Module):
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int, dropout: float) -> Tensor:
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))  # (b, h, n, c / h)
+    if q.dtype == torch.bfloat16 and q.device.type == "cpu" and not torch.is_grad_enabled():
+        # Twice as fast as PyTorch's fused kernel, which multiplies bfloat16 no faster than float32.
+        shares = (q / math.sqrt(q.shape[-1]) @ k.mT).softmax(-1)
+        return (shares @ v).transpose(1, 2).flatten(2)
     return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2).flatten(2)
 
 

@@ -55,12 +55,14 @@ class NetworkConfig:
 class Network(nn.Module, Generic[C]):
     """Posed pictures to Gaussians. It reads no files.
 
+    `width` is that of the tokens whose linear layers do most of the work; 0 where convolutions do.
     `num_queries` and `expansion`: anchor queries, and Gaussians for each; a network without queries has 0
     of them. `needs_placeholders`: noise placeholders stand beside clean views even where one step is taken.
     `knows_cameras`: what comes out depends on the pictures' cameras by more than where it is put. A kind
     without queries leaves the methods of anchors as they are: settings that would ask for them are refused.
     """
 
+    width: int = 0
     num_queries: int = 0
     expansion: int = 1
     needs_placeholders: bool = False

@@ -114,6 +114,7 @@ class SparseGen(Network[ModelConfig]):
         self.num_queries, self.expansion = config.num_queries, config.expansion
         self.needs_placeholders = config.needs_placeholders
         width, heads, hidden = config.width, config.heads, config.feed_forward
+        self.width = width
         self.image_encoder = ImageEncoder(config.image_encoder)
         self.input_projection = nn.Linear(config.image_encoder.width, width)
         self.position_encoder = PositionEncoder(config.position_encoder, width, config.bound)
