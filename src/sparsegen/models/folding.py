@@ -74,7 +74,9 @@ def precision_of(model: Network) -> str:
 def has_fast_onednn(device: torch.device) -> bool:
     """Whether to multiply by oneDNN, which on AMD's processors with AVX-512 is faster than MKL."""
     capability = torch.backends.cpu.get_cpu_capability()
-    return device.type == "cpu" and torch.backends.mkldnn.is_available() and capability == "AVX512"
+    # PyTorch's compiler uses these operations; they are no part of its documented interface.
+    there = all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
+    return device.type == "cpu" and capability == "AVX512" and torch.backends.mkldnn.is_available() and there
 
 
 def has_native_bfloat16(device: torch.device) -> bool:
