@@ -35,6 +35,8 @@ METERS = {"m": 1.0, "in": 0.0254, "mm": 0.001}
 _TO_GLTF = np.array([[0, 0, -1], [0, 1, 0], [1, 0, 0]])
 RUBBER = (0.013, 0.013, 0.013, 1.0)  # linear
 _POLYGON, _STRIP = 0, 4  # kinds of AC3D surfaces; strips are the game's own
+# The game hides a surface's back; with both sides shown, a roof and its lining in one place would mix.
+_SKIN = 0.001  # meters that each is moved to its front
 _WHEEL_SIDES = 32
 _PICTURE_GAP = 0.01  # of a cylinder's width, from its face to the picture of a wheel
 
@@ -228,9 +230,11 @@ def _object(
             offset = offset + around @ np.array(values, float)
         elif key == "rot":  # where each axis points
             turn = around @ np.array(values, float).reshape(3, 3).T
-        elif key == "numvert":  # the game's vertices go on with a normal
-            rows = [_words(next(lines))[:3] for _ in range(int(values[0]))]
-            vertices = np.array(rows, float).reshape(-1, 3)
+        elif key == "numvert":
+            rows = np.array([_words(next(lines)) for _ in range(int(values[0]))], float)
+            vertices = rows[:, :3] if len(rows) else vertices
+            if rows.shape[-1] == 6:  # the game's own normals
+                vertices = vertices + _SKIN * rows[:, 3:]
         elif key == "SURF":
             material, triangles, uv = _surface(lines, int(values[0], 0))
             points = vertices[triangles] @ turn.T + offset
