@@ -71,10 +71,10 @@ def test_copies_part_only_when_their_shares_are_uneven(monkeypatch, uneven, alik
     assert torch.allclose(first, second, rtol=1e-3, atol=1e-6) == alike
 
 
-def test_tiny_grows_to_small():
-    assert grows(presets.tiny(), presets.small())
+def test_tiny_grows_to_wide():
+    assert grows(presets.tiny(), presets.wide())
     assert not grows(presets.tiny(), presets.tiny())
-    growth._check(presets.tiny(), presets.small())
+    growth._check(presets.tiny(), presets.wide())
 
 
 @pytest.mark.parametrize(

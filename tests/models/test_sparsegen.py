@@ -20,13 +20,13 @@ def run(model, views, times=None, **options):
     return model(views, times, **options)
 
 
-@pytest.mark.parametrize("name", ["tiny", "small", "base", "paper"])
+@pytest.mark.parametrize("name", ["tiny", "wide", "base", "paper"])
 def test_presets_fit_their_budget(name):
     with torch.device("meta"):
         model = preset(name).build()
     assert (
         sum(p.numel() for p in model.parameters())
-        <= {"tiny": 7e6, "small": 24e6, "base": 24e6, "paper": 112e6}[name]
+        <= {"tiny": 7e6, "wide": 24e6, "base": 24e6, "paper": 112e6}[name]
     )
 
 

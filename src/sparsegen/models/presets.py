@@ -76,7 +76,7 @@ def base() -> ModelConfig:
     )
 
 
-def small() -> ModelConfig:
+def wide() -> ModelConfig:
     """The model to train on a server's cores: `tiny`, out of which it can grow, with twice as many channels
     and more blocks; 2,048 Gaussians."""
     return ModelConfig(
@@ -118,7 +118,7 @@ def pixel_aligned_tiny() -> PixelAlignedConfig:
 PRESETS = {
     "paper": paper,
     "base": base,
-    "small": small,
+    "wide": wide,
     "tiny": tiny,
     "pixel_aligned": pixel_aligned,
     "pixel_aligned_tiny": pixel_aligned_tiny,
