@@ -49,7 +49,10 @@ def make_car(seed: int, style: str | None = None, kind: Kind = "everyday") -> "t
         kind: `racing`: a lower and wider car, more often a sports car or a coupe, with a livery over its
             whole body, and on most cars a wing on struts. `unusual`: a body that everyday cars do not have:
             round between mudguards, with an open cockpit, a stock car's, a lorry's, or a single-seater's
-            with open wheels; half of them in a livery.
+            with open wheels; half of them in a livery. `heavy`: a cab-over lorry, a fire engine, a bus, a
+            coach or a minibus, half of them in a livery. `varied`: an everyday body or an open car whose
+            lamps, grille, bumpers, rims and paints vary, on half of the sedans and coupes with a boot as
+            long as the bonnet; a few in a livery, a few in two colors.
 
     Returns:
         A trimesh.Scene in metres, +X forward, +Z up, wheels on z = 0: one geometry per material, named by

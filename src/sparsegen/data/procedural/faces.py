@@ -1,4 +1,4 @@
-"""Everyday bodies with other faces: lamps, grilles, bumpers, paints and rims by which front is not told from rear."""
+"""Everyday bodies whose lamps, grilles, bumpers and paints do not tell front from rear."""
 
 from dataclasses import replace
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -71,9 +72,9 @@ def _outline(rear: float, front: float, half: float, radius: float, bow: float) 
     left = np.concatenate(
         [
             np.stack([np.full(3, front), np.linspace(0, inner, 3, endpoint=False)], -1),
-            corner + (front - radius, inner),
+            corner + np.array([front - radius, inner]),
             np.stack([np.linspace(front - radius, rear + radius, 8)[1:-1], np.full(6, half)], -1),
-            corner[::-1] * (-1, 1) + (rear + radius, inner),
+            corner[::-1] * (-1, 1) + np.array([rear + radius, inner]),
             np.stack([np.full(3, rear), np.linspace(inner, 0, 4)[1:]], -1),
         ]
     )
@@ -131,6 +132,10 @@ def _box(rear: float, front: float, half: float, low: float, high: float) -> Mes
     levels = ((low, middle), (low, plan), (high, plan), (high, middle))
     grid = np.stack([np.concatenate([xy, np.full((4, 1), z)], -1) for z, xy in levels])
     return split_creases(tidy(Mesh(grid.reshape(-1, 3), grid_faces(4, 4, closed=True))))
+
+
+def _moved(mesh: Mesh, y: float) -> Mesh:
+    return Mesh(mesh.vertices + np.array([0, y, 0]), mesh.faces)
 
 
 def _parted(mesh: Mesh, height: float) -> tuple[Mesh, Mesh]:
@@ -345,7 +350,7 @@ def _frame(c: Chassis, axles: list[float], parts: Parts, rng: np.random.Generato
         if rng.random() < 0.5:  # a skirt
             kind = str(rng.choice(["trim", "plate", "paint"]))
             skirt = _box(gap[0], gap[1], 0.03, 0.42, high)
-            parts[kind].append(both_sides(Mesh(skirt.vertices + (0, c.half - 0.06, 0), skirt.faces)))
+            parts[kind].append(both_sides(_moved(skirt, c.half - 0.06)))
         else:
             stop = gap[0] + (gap[1] - gap[0]) * rng.uniform(0.4, 1.0)
             centre = np.array([(gap[0] + stop) / 2, c.half - 0.32, (0.42 + high) / 2])
@@ -354,7 +359,7 @@ def _frame(c: Chassis, axles: list[float], parts: Parts, rng: np.random.Generato
             parts[str(rng.choice(["chrome", "trim", "under"]))].append(both_sides(tank))
     for x in axles[1:]:
         flap = _box(x - 1.2 * c.wheel - 0.02, x - 1.2 * c.wheel + 0.02, 0.2, 0.25, c.deck)
-        parts["under"].append(both_sides(Mesh(flap.vertices + (0, c.half - 0.3, 0), flap.faces)))
+        parts["under"].append(both_sides(_moved(flap, c.half - 0.3)))
     beam = _hull(c.rear, c.rear + 0.12, c.half - 0.03, c.deck - 0.42, c.deck - 0.02, radius=0.03)
     parts["trim"].append(beam.mesh)
     _lamps(beam, -1, 0.78 * c.half, c.deck - 0.2, parts, rng, big=0.8)
@@ -399,9 +404,7 @@ def _tank(c: Chassis, parts: Parts, rng: np.random.Generator) -> float:
         [drum.vertices[:, 1], drum.vertices[:, 0] * wide, middle + drum.vertices[:, 2] * high], -1
     )
     mesh = tidy(Mesh(points, drum.faces))
-    outwards = (np.cross(*(mesh.vertices[mesh.faces[:, k]] - mesh.vertices[mesh.faces[:, 0]] for k in (1, 2)))
-                * (mesh.vertices[mesh.faces].mean(1) - ((rear + front) / 2, 0, middle))).sum()  # fmt: skip
-    parts[str(rng.choice(["paint", "paint", "chrome"]))].append(mesh if outwards > 0 else flip(mesh))
+    parts[str(rng.choice(["paint", "paint", "chrome"]))].append(flip(mesh))
     top = middle + high
     parts["trim"].append(_box(rear + 0.5, front - 0.5, 0.3, top - 0.04, top + 0.06))
     for x in np.linspace(rear, front, int(rng.integers(3, 6)))[1:-1]:
@@ -425,10 +428,10 @@ def _tipper(c: Chassis, parts: Parts, rng: np.random.Generator) -> float:
     for start, stop in ((rear, rear + 0.06), (front - 0.06, front)):
         parts["paint"].append(_box(start, stop, half, floor - 0.05, top))
     board = _box(rear, front, 0.03, floor - 0.05, top)
-    parts["paint"].append(both_sides(Mesh(board.vertices + (0, half - 0.03, 0), board.faces)))
+    parts["paint"].append(both_sides(_moved(board, half - 0.03)))
     for x in np.linspace(rear, front, int(rng.integers(4, 9)))[1:-1]:
         rib = _box(x - 0.05, x + 0.05, 0.03, floor - 0.1, top - 0.03)
-        parts["paint"].append(both_sides(Mesh(rib.vertices + (0, half + 0.02, 0), rib.faces)))
+        parts["paint"].append(both_sides(_moved(rib, half + 0.02)))
     head = top
     if rng.random() < 0.4 and top > c.deck + 0.6:
         head = c.cab_height + 0.12
@@ -467,6 +470,8 @@ def _garbage(c: Chassis, parts: Parts, rng: np.random.Generator) -> float:
     _lamps(hopper, -1, 0.8 * c.half, low + 0.25, parts, rng, big=0.7)
     step = np.array([c.rear + 0.15, c.half - 0.25, 0.5])
     parts["trim"].append(both_sides(ellipsoid(step, np.array([0.2, 0.2, 0.03]), 6, 6)))
+    bracket = _box(c.rear + 0.3, c.rear + 0.38, 0.04, step[2], low + 0.05)
+    parts["trim"].append(both_sides(_moved(bracket, step[1])))
     if rng.random() < 0.6:
         beacon = np.array([tail + 0.2, 0.7 * c.half, top + 0.08])
         parts["beacon"].append(both_sides(ellipsoid(beacon, np.array([0.09, 0.09, 0.12]), 3, 7)))
@@ -480,7 +485,7 @@ def _fire(c: Chassis, parts: Parts, rng: np.random.Generator) -> float:
     parts["paint"].append(hull.mesh)
     edges = np.linspace(hull.rear + 0.1, hull.front - 0.06, int(rng.integers(3, 6)))
     shutter = str(rng.choice(["chrome", "rim", "trim"]))
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         parts[shutter].append(hull.side(start + 0.05, stop - 0.05, c.deck + 0.2, top - 0.2))
         for z in np.linspace(c.deck + 0.2, top - 0.2, 6)[1:-1]:
             parts["seam"].append(hull.side(start + 0.05, stop - 0.05, z - 0.008, z + 0.008, 0.02))
@@ -563,7 +568,7 @@ def _windows(
     gap = rng.uniform(0.02, 0.09)
     if rng.random() < 0.55:
         parts["trim"].append(hull.side(start - 0.03, stop + 0.03, low - 0.03, high + 0.03, 0.008))
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         parts["glass"].append(hull.side(a + gap, b - gap, low, high, 0.016))
         if gap > 0.05 and count > 3 and rng.random() < 0.3:
             z = high - 0.3 * (high - low)
@@ -628,12 +633,14 @@ def _on_roof(b: Bus, parts: Parts, rng: np.random.Generator) -> float:
 def _city_bus(parts: Parts, rng: np.random.Generator) -> Extents:
     length = rng.uniform(8.5, 12.0)
     b = Bus(
-        length, rng.uniform(1.2, 1.28), rng.uniform(0.26, 0.36), rng.uniform(0.95, 1.3), rng.uniform(2.8, 3.2),
+        length, rng.uniform(1.2, 1.28),
+        rng.uniform(0.26, 0.36), rng.uniform(0.95, 1.3), rng.uniform(2.8, 3.2),
         rng.uniform(0.45, 0.5), [length / 2 - rng.uniform(2.2, 2.7), -length / 2 + rng.uniform(2.6, 3.3)],
     )  # fmt: skip
     rake = rng.uniform(0.0, 0.22)
     hull = _one_box(
-        b, parts, rng, lean=((b.belt, 0.0), (b.height, rake)), back=((b.belt, 0.0), (b.height, rng.uniform(0, 0.15))),
+        b, parts, rng,
+        lean=((b.belt, 0.0), (b.height, rake)), back=((b.belt, 0.0), (b.height, rng.uniform(0, 0.15))),
         radius=rng.uniform(0.07, 0.2), bow=rng.uniform(0.02, 0.15),
     )  # fmt: skip
     head = b.height - rng.uniform(0.35, 0.55)
@@ -655,7 +662,8 @@ def _coach(parts: Parts, rng: np.random.Generator) -> Extents:
     rear = -length / 2 + rng.uniform(2.6, 3.2)
     axles = [length / 2 - rng.uniform(2.2, 2.7), rear] + ([rear - 1.25] if length > 11 else [])
     b = Bus(
-        length, rng.uniform(1.22, 1.28), rng.uniform(0.28, 0.38), rng.uniform(1.55, 1.85), rng.uniform(3.2, 3.8),
+        length, rng.uniform(1.22, 1.28),
+        rng.uniform(0.28, 0.38), rng.uniform(1.55, 1.85), rng.uniform(3.2, 3.8),
         rng.uniform(0.46, 0.52), axles,
     )  # fmt: skip
     rake = rng.uniform(0.25, 0.7)
@@ -685,7 +693,8 @@ def _coach(parts: Parts, rng: np.random.Generator) -> Extents:
 def _minibus(parts: Parts, rng: np.random.Generator) -> Extents:
     length = rng.uniform(5.2, 7.0)
     b = Bus(
-        length, rng.uniform(0.95, 1.06), rng.uniform(0.26, 0.34), rng.uniform(1.15, 1.3), rng.uniform(2.3, 2.8),
+        length, rng.uniform(0.95, 1.06),
+        rng.uniform(0.26, 0.34), rng.uniform(1.15, 1.3), rng.uniform(2.3, 2.8),
         rng.uniform(0.33, 0.37), [length / 2 - rng.uniform(0.92, 1.0), -length / 2 + rng.uniform(0.95, 1.35)],
     )  # fmt: skip
     hood, screen = rng.uniform(0.25, 0.75), rng.uniform(0.5, 0.8)

@@ -55,7 +55,7 @@ def draw_livery(paint: Float[np.ndarray, "3"], rng: np.random.Generator) -> Shee
 def two_tone(paint: Float[np.ndarray, "3"], second: Float[np.ndarray, "3"], share: float) -> Sheet:
     """A sheet whose sides and ends wear a second color (displayed, 0..1) up to a share of the height."""
     height, width = TILE[1], TILE[0]
-    side = np.tile(np.uint8(_bytes(paint)), (height, width, 1))
+    side = np.tile(np.array(_bytes(paint), np.uint8), (height, width, 1))
     top = side.copy()
     side[round((1 - share) * height) :] = _bytes(second)
     return np.concatenate([side, side, top, side])
