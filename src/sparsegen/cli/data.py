@@ -32,10 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     cars.add_argument(
         "--kind",
-        choices=("everyday", "racing", "unusual"),
+        choices=("everyday", "racing", "unusual", "heavy", "varied"),
         default="everyday",
         help="racing: low and wide, with liveries, lettering and wings; unusual: beetles, roadsters, stock "
-        "cars, lorries, single-seaters with open wheels; both each in light of its own (default: everyday)",
+        "cars, lorries, single-seaters with open wheels; heavy: cab-over lorries, fire engines, buses, "
+        "coaches, minibuses; varied: everyday bodies with other faces and surfaces; all but everyday ones "
+        "each in light of its own (default: everyday)",
     )
     _add_rendering(cars)
 

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val", "test")
 MAX_COUNT = 1_000_000  # cars in one split of one seed
-_PREFIXES: dict[Kind, str] = {"everyday": "car", "racing": "racer", "unusual": "unusual"}  # of their names
+_PREFIXES: dict[Kind, str] = {  # of their names
+    "everyday": "car",
+    "racing": "racer",
+    "unusual": "unusual",
+    "heavy": "heavy",
+    "varied": "varied",
+}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import trimesh
 from sparsegen.data.procedural.body import make_body
 from sparsegen.data.procedural.cars import STYLES, make_car
 from sparsegen.data.procedural.meshing import _first_hits
-from sparsegen.data.procedural.styles import KINDS, SHARES, draw_shape
+from sparsegen.data.procedural.styles import HEAVY, KINDS, SHARES, draw_shape
 from sparsegen.errors import InputError
 
 HEIGHTS = {  # metres, generous
@@ -17,6 +17,8 @@ HEIGHTS = {  # metres, generous
     "pickup": (1.65, 2.0), "van": (1.75, 2.45), "sports": (1.1, 1.4), "coupe": (1.2, 1.5),
     "minicar": (1.35, 1.75), "bus": (2.5, 3.1), "beetle": (1.35, 1.7), "roadster": (1.0, 1.4),
     "stock": (1.1, 1.5), "lorry": (1.7, 2.8), "formula": (0.85, 1.25),
+    "box": (2.6, 4.2), "tank": (2.4, 3.6), "tipper": (2.4, 3.6), "garbage": (2.6, 3.8),
+    "fire_engine": (2.4, 4.0), "city_bus": (2.7, 3.6), "coach": (3.1, 4.2), "minibus": (2.2, 2.9),
 }  # fmt: skip
 
 
@@ -30,6 +32,12 @@ def cars() -> list[tuple[str, trimesh.Scene]]:
 @pytest.fixture(scope="module")
 def every(cars) -> list[tuple[str, trimesh.Scene]]:
     return cars + [(style, make_car(turn, style)) for style in ("roadster", "formula") for turn in range(3)]
+
+
+@pytest.fixture(scope="module")
+def varied() -> list[tuple[str, trimesh.Scene]]:
+    styles = [style for style, share in zip(STYLES, SHARES["varied"], strict=True) if share]
+    return [(style, make_car(turn, style, "varied")) for style in styles for turn in range(2)]
 
 
 def part(scene: trimesh.Scene, name: str) -> trimesh.Trimesh:
@@ -48,8 +56,8 @@ def triangles(scene: trimesh.Scene) -> np.ndarray:
     return np.concatenate([part(scene, name).triangles for name in scene.geometry])
 
 
-def test_every_part_is_finite_and_has_area(every):
-    for style, scene in every:
+def test_every_part_is_finite_and_has_area(every, varied):
+    for style, scene in every + varied:
         assert 8 <= len(scene.geometry) <= 16
         assert 6_000 < sum(len(part(scene, name).faces) for name in scene.geometry) < 20_000, style
         for name in scene.geometry:
@@ -66,11 +74,11 @@ def test_length_along_x_then_width_then_height_as_on_a_road(every):
         low, high = HEIGHTS[style]
         assert length > 1.5 * width > 0
         assert low < height < high
-        assert 2.8 < length < 9.0
+        assert 2.8 < length < 12.5
 
 
-def lit(cars: list[tuple[str, trimesh.Scene]]) -> list[trimesh.Scene]:
-    return [scene for _, scene in cars if "head_lamp" in scene.geometry]
+def having(cars: list[tuple[str, trimesh.Scene]], name: str) -> list[trimesh.Scene]:
+    return [scene for _, scene in cars if name in scene.geometry]
 
 
 def test_only_stock_cars_and_single_seaters_are_without_lamps(every):
@@ -78,11 +86,11 @@ def test_only_stock_cars_and_single_seaters_are_without_lamps(every):
     assert dark == {"stock", "formula"}
 
 
-def test_faces_plus_x(every):
-    for scene in lit(every):
-        middle = scene.bounds.mean(0)[0]
-        assert part(scene, "head_lamp").vertices[:, 0].min() > middle
-        assert part(scene, "tail_lamp").vertices[:, 0].max() < middle
+def test_faces_plus_x(every, varied):
+    for name, sign in (("head_lamp", 1), ("tail_lamp", -1)):
+        for scene in having(every + varied, name):
+            ahead = part(scene, name).vertices[:, 0] - scene.bounds.mean(0)[0]
+            assert (sign * ahead).min() > 0
 
 
 def test_single_seaters_have_their_larger_wheels_and_their_air_box_behind(every):
@@ -93,14 +101,14 @@ def test_single_seaters_have_their_larger_wheels_and_their_air_box_behind(every)
         assert box[np.argmax(box[:, 2] * (np.abs(box[:, 0]) < 1)), 0] < helmet[0]
 
 
-def test_head_lamps_look_forward_and_tail_lamps_backward(every):
-    for scene in lit(every):
-        assert part(scene, "head_lamp").face_normals[:, 0].mean() > 0.3
-        assert part(scene, "tail_lamp").face_normals[:, 0].mean() < -0.3
+def test_head_lamps_look_forward_and_tail_lamps_backward(every, varied):
+    for name, sign in (("head_lamp", 1), ("tail_lamp", -1)):
+        for scene in having(every + varied, name):
+            assert sign * part(scene, name).face_normals[:, 0].mean() > 0.3
 
 
-def test_stands_on_four_tyres(every):
-    for style, scene in every:
+def test_stands_on_four_tyres(every, varied):
+    for style, scene in every + varied:
         tyre = part(scene, "tyre")
         assert tyre.bounds[0, 2] == pytest.approx(scene.bounds[0, 2], abs=1e-6), style
         assert tyre.bounds[0, 2] == pytest.approx(0, abs=0.01)
@@ -111,18 +119,21 @@ def test_stands_on_four_tyres(every):
 
 
 @pytest.mark.parametrize("name", ["paint", "cabin", "glass", "under", "tyre", "head_lamp"])
-def test_left_mirrors_right(every, name):
+def test_left_mirrors_right(every, varied, name):
     from scipy.spatial import KDTree
 
-    for scene in (scene for _, scene in every if name in scene.geometry):
+    for scene in having(every + varied, name):
         points = part(scene, name).vertices
         distance, _ = KDTree(points).query(points * [1, -1, 1])
         assert distance.max() < 0.02  # draped patches may pick either neighbour on a triangle's edge
 
 
 def test_windows_lie_on_the_cabin(cars):
-    for _, scene in cars[::3]:
+    """Those of buses, and glazed doors, on the lower body too."""
+    for style, scene in cars[::3]:
         glass, cabin = part(scene, "glass"), part(scene, "cabin")
+        if style in HEAVY:
+            cabin = trimesh.util.concatenate([cabin, part(scene, "paint")])
         points = glass.triangles_center[::7]
         _, distance, _ = trimesh.proximity.closest_point_naive(cabin, points)
         assert distance.max() < 0.04
@@ -149,9 +160,9 @@ def seen_from_behind(scene: trimesh.Scene) -> float:
     return bad / hit
 
 
-def test_surfaces_face_outwards_and_leave_no_hole(every):
+def test_surfaces_face_outwards_and_leave_no_hole(every, varied):
     """Only the rims of patches that stand a few millimetres above the paint show their back."""
-    shares = [seen_from_behind(scene) for _, scene in every[::3]]
+    shares = [seen_from_behind(scene) for _, scene in every[::3] + varied[::2]]
     assert np.mean(shares) < 0.006
     assert max(shares) < 0.012
 
@@ -219,12 +230,49 @@ def test_every_style_belongs_to_some_kind():
     assert (np.sum([SHARES[kind] for kind in KINDS], axis=0) > 0).all()
 
 
-def test_half_of_the_unusual_cars_wear_a_picture():
+@pytest.mark.parametrize(("style", "kind"), [("stock", "unusual"), ("coach", "heavy")])
+def test_half_of_the_unusual_and_the_heavy_wear_a_picture(style, kind):
     worn = [
-        "baseColorTexture" in make_car(seed, "stock", "unusual").geometry["paint"].visual.material._data
+        "baseColorTexture" in make_car(seed, style, kind).geometry["paint"].visual.material._data
         for seed in range(16)
     ]
     assert 4 <= sum(worn) <= 12
+
+
+def test_heavy_vehicles_are_as_long_as_on_a_road():
+    for style in HEAVY:
+        assert 5 < make_car(2, style, "heavy").extents[0] < 12.5
+
+
+def test_tyres_of_a_lorry_stand_in_pairs_behind():
+    """Behind, a lorry's tyres stand in pairs."""
+    for seed in range(3):
+        tyre = part(make_car(seed, "box", "heavy"), "tyre").vertices
+        ahead, behind = tyre[tyre[:, 0] > 0], tyre[tyre[:, 0] < 0]
+        assert np.abs(behind[:, 1]).min() < np.abs(ahead[:, 1]).min() - 0.2
+
+
+def test_some_varied_sedans_are_as_long_behind_as_in_front():
+    from sparsegen.data.procedural.faces import vary_shape
+
+    def ratio(seed: int) -> float:
+        rng = np.random.default_rng(seed)
+        s = vary_shape(draw_shape("sedan", rng), rng)
+        return (s.tail + s.length / 2) / (s.length / 2 - s.cowl)
+
+    ratios = np.array([ratio(seed) for seed in range(40)])
+    assert 8 <= (ratios > 0.86).sum() <= 32
+
+
+def test_lamps_of_varied_cars_do_not_tell_front_from_rear():
+    """In some of them the front's are no brighter than the rear's, or there are none."""
+    told = 0
+    for seed in range(24):
+        scene = make_car(seed, "sedan", "varied")
+        if {"head_lamp", "tail_lamp"} <= set(scene.geometry):
+            head, tail = (base_colour(part(scene, name))[:3] for name in ("head_lamp", "tail_lamp"))
+            told += bool(head.min() > 0.4 and tail[0] > 2 * tail[1:].max())
+    assert 1 <= told <= 12
 
 
 def test_colours_spread_as_on_a_road():
@@ -262,7 +310,7 @@ def test_smooth_flanks_shade_smoothly():
     assert agree.min() > np.cos(np.deg2rad(30))
 
 
-@pytest.mark.parametrize(("seed", "style", "word"), [(0, "tank", "tank"), (-1, None, "-1")])
+@pytest.mark.parametrize(("seed", "style", "word"), [(0, "tram", "tram"), (-1, None, "-1")])
 def test_bad_requests_are_named(seed, style, word):
     with pytest.raises(InputError, match=word):
         make_car(seed, style)

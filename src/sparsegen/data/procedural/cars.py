@@ -19,12 +19,14 @@ from sparsegen.data.procedural.details import (
     make_wing,
 )
 from sparsegen.data.procedural.ends import make_front, make_rear
+from sparsegen.data.procedural.faces import draw_second, make_face, vary_finish, vary_shape
 from sparsegen.data.procedural.formula import draw_formula, make_formula
 from sparsegen.data.procedural.glass import door_seams, draw_panes, make_glass
-from sparsegen.data.procedural.livery import draw_livery, make_race_wing, wear
+from sparsegen.data.procedural.heavy import make_heavy
+from sparsegen.data.procedural.livery import Sheet, draw_livery, make_race_wing, two_tone, wear
 from sparsegen.data.procedural.meshing import Mesh, Parts, join
 from sparsegen.data.procedural.paint import Finish, draw_finish
-from sparsegen.data.procedural.styles import KINDS, SHARES, STYLES, Kind, draw_shape, lowered
+from sparsegen.data.procedural.styles import HEAVY, KINDS, SHARES, STYLES, Kind, draw_shape, lowered
 from sparsegen.data.procedural.wheels import make_wheels
 from sparsegen.data.surfaces import linear_to_srgb
 from sparsegen.errors import InputError
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "STYLES", "Kind", "make_car"]
 
 Extents = tuple[float, float, float]  # length, width, height
+_DRESSED: dict[Kind, float] = {"unusual": 0.5, "heavy": 0.5, "varied": 0.15}  # shares in a livery
 
 
 def make_car(seed: int, style: str | None = None, kind: Kind = "everyday") -> "trimesh.Scene":
@@ -46,7 +49,10 @@ def make_car(seed: int, style: str | None = None, kind: Kind = "everyday") -> "t
         kind: `racing`: a lower and wider car, more often a sports car or a coupe, with a livery over its
             whole body, and on most cars a wing on struts. `unusual`: a body that everyday cars do not have:
             round between mudguards, with an open cockpit, a stock car's, a lorry's, or a single-seater's
-            with open wheels; half of them in a livery.
+            with open wheels; half of them in a livery. `heavy`: a cab-over lorry, a fire engine, a bus, a
+            coach or a minibus, half of them in a livery. `varied`: an everyday body or an open car whose
+            lamps, grille, bumpers, rims and paints vary, on half of the sedans and coupes with a boot as
+            long as the bonnet; a few in a livery, a few in two colors.
 
     Returns:
         A trimesh.Scene in metres, +X forward, +Z up, wheels on z = 0: one geometry per material, named by
@@ -64,12 +70,17 @@ def make_car(seed: int, style: str | None = None, kind: Kind = "everyday") -> "t
         raise InputError(f"seed: expected an integer of at least 0; found {seed}; choose another seed")
     rng = np.random.default_rng(seed)
     drawn = STYLES[rng.choice(len(STYLES), p=SHARES[kind])]
-    build = _build_formula if (style or drawn) == "formula" else _build
-    parts, finish, extents = build(style or drawn, rng, kind)
+    style = style or drawn
+    build = _build_formula if style == "formula" else _build_heavy if style in HEAVY else _build
+    parts, finish, extents = build(style, rng, kind)
     joined = {name: join(meshes) for name, meshes in parts.items() if sum(len(m.faces) for m in meshes)}
     scene = _scene(joined, finish)
-    if kind == "racing" or (kind == "unusual" and rng.random() < 0.5):
-        _dress(scene, extents, finish["paint"], rng)
+    if kind == "racing" or (kind in _DRESSED and rng.random() < _DRESSED[kind]):
+        _dress(scene, extents, finish["paint"], draw_livery(linear_to_srgb(finish["paint"].colour), rng))
+    elif kind == "varied" and rng.random() < 0.2:
+        paint = finish["paint"].colour
+        colours = linear_to_srgb(paint), linear_to_srgb(draw_second(paint, rng))
+        _dress(scene, extents, finish["paint"], two_tone(*colours, rng.uniform(0.28, 0.5)))
     return scene
 
 
@@ -77,7 +88,11 @@ def _build(style: str, rng: np.random.Generator, kind: Kind) -> tuple[Parts, dic
     shape = draw_shape(style, rng)
     if kind == "racing":
         shape = lowered(shape, rng)
+    if kind == "varied":
+        shape = vary_shape(shape, rng)
     finish, striped = draw_finish(style, rng)
+    if kind == "varied":
+        finish = vary_finish(finish, rng)
     body = make_body(shape)
     panes = draw_panes(shape, rng)
     parts: Parts = defaultdict(list)
@@ -93,8 +108,11 @@ def _build(style: str, rng: np.random.Generator, kind: Kind) -> tuple[Parts, dic
         make_mudguards(shape, parts)
     else:
         make_arches(shape, parts, rng)
-    make_front(shape, body, parts, rng)
-    make_rear(shape, body, parts, rng)
+    if kind == "varied":
+        make_face(shape, body, parts, rng)
+    else:
+        make_front(shape, body, parts, rng)
+        make_rear(shape, body, parts, rng)
     make_mirrors(shape, parts, rng)
     make_roof(shape, body, parts, rng)
     make_wing(shape, parts, rng)
@@ -110,6 +128,12 @@ def _build(style: str, rng: np.random.Generator, kind: Kind) -> tuple[Parts, dic
     if style in _EXTRAS:
         _EXTRAS[style](shape, parts, rng)
     return parts, finish, (shape.length, shape.width + 2 * shape.fender, shape.height)
+
+
+def _build_heavy(
+    style: str, rng: np.random.Generator, kind: Kind
+) -> tuple[Parts, dict[str, Finish], Extents]:
+    return make_heavy(style, rng)
 
 
 _EXTRAS = {"roadster": make_cockpit, "lorry": make_cargo, "stock": make_blade}
@@ -148,19 +172,19 @@ def _scene(parts: dict[str, Mesh], finish: dict[str, Finish]) -> "trimesh.Scene"
     return scene
 
 
-def _dress(scene: "trimesh.Scene", extents: Extents, paint: Finish, rng: np.random.Generator) -> None:
-    """Puts one livery over all that is painted."""
+def _dress(scene: "trimesh.Scene", extents: Extents, paint: Finish, sheet: Sheet) -> None:
+    """Puts one sheet over all that is painted."""
     import trimesh
     from PIL import Image
     from trimesh.visual import TextureVisuals
     from trimesh.visual.material import PBRMaterial
 
-    sheet = Image.fromarray(draw_livery(linear_to_srgb(paint.colour), rng))
+    picture = Image.fromarray(sheet)
     for name in {"paint", "cabin"} & set(scene.geometry):
         mesh = scene.geometry[name]
         worn, uv = wear(Mesh(np.asarray(mesh.vertices), np.asarray(mesh.faces)), extents)
         material = PBRMaterial(
-            name=name, baseColorTexture=sheet, metallicFactor=0.0, roughnessFactor=paint.roughness
+            name=name, baseColorTexture=picture, metallicFactor=0.0, roughnessFactor=paint.roughness
         )
         scene.geometry[name] = trimesh.Trimesh(
             worn.vertices, worn.faces, process=False, visual=TextureVisuals(uv=uv, material=material)

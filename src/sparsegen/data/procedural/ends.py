@@ -7,7 +7,7 @@ from sparsegen.data.procedural.meshing import Mesh, Parts, both_sides, drape, ru
 from sparsegen.data.procedural.styles import Shape
 
 
-def _around(shape: Shape, onto: Mesh, sign: float, outline: np.ndarray, lift: float) -> Mesh:
+def around(shape: Shape, onto: Mesh, sign: float, outline: np.ndarray, lift: float) -> Mesh:
     """Lays a grid of (angle in degrees, z) onto an end of the car; 0 is straight ahead, 90 to the left."""
     angle, z = np.deg2rad(outline[..., 0]), outline[..., 1]
     centre = sign * (shape.length / 2 - shape.width / 2)
@@ -16,7 +16,7 @@ def _around(shape: Shape, onto: Mesh, sign: float, outline: np.ndarray, lift: fl
     return drape(onto, origins, -out, lift)
 
 
-def _lens(
+def lens(
     start: float, stop: float, low: tuple[float, float], high: tuple[float, float], power: float = 4.0
 ) -> np.ndarray:
     """(R, C, 2) grid of a lamp from angle `start` to `stop`; `low`, `high` are z at both of its ends."""
@@ -28,7 +28,7 @@ def _lens(
     return ruled(np.stack([angle, middle - half], -1), np.stack([angle, middle + half], -1), 5)
 
 
-def _panel(
+def panel(
     shape: Shape,
     onto: Mesh,
     sign: float,
@@ -47,7 +47,7 @@ def _panel(
     return drape(onto, origins, np.array([-sign, 0.0, 0.0]), lift)
 
 
-def _grown(grid: np.ndarray, angle: float, height: float) -> np.ndarray:
+def grown(grid: np.ndarray, angle: float, height: float) -> np.ndarray:
     """The same outline, larger by a margin around its centre."""
     low, high = grid.reshape(-1, 2).min(0), grid.reshape(-1, 2).max(0)
     middle, size = (low + high) / 2, (high - low) / 2
@@ -69,28 +69,28 @@ def make_front(shape: Shape, body: Body, parts: Parts, rng: np.random.Generator)
         height = inner
     else:
         power = rng.uniform(3, 6)
-    lens = _lens(
+    lamp = lens(
         start,
         stop,
         (middle - inner / 2, middle - height / 2 + rise),
         (middle + inner / 2, middle + height / 2 + rise),
         power,
     )
-    parts["trim"].append(both_sides(_around(s, body.lower, 1, _grown(lens, 1.2, 0.018), 0.008)))
-    parts["head_lamp"].append(both_sides(_around(s, body.lower, 1, lens, 0.016)))
+    parts["trim"].append(both_sides(around(s, body.lower, 1, grown(lamp, 1.2, 0.018), 0.008)))
+    parts["head_lamp"].append(both_sides(around(s, body.lower, 1, lamp, 0.016)))
     _grille(s, body, parts, rng, middle)
     low = s.sill + 0.06 * span
     half = s.width / 2 * rng.uniform(0.45, 0.72)
-    intake = _panel(
+    intake = panel(
         s, body.lower, 1, half, low, low + span * rng.uniform(0.16, 0.28), 0.009, rng.uniform(0.8, 1)
     )
     parts["trim"].append(intake)
     if rng.random() < 0.4:
-        fog = _lens(33, 40, (low + 0.02, low + 0.02), (low + 0.12, low + 0.12), 2.0)
-        parts["head_lamp"].append(both_sides(_around(s, body.lower, 1, fog, 0.016)))
+        fog = lens(33, 40, (low + 0.02, low + 0.02), (low + 0.12, low + 0.12), 2.0)
+        parts["head_lamp"].append(both_sides(around(s, body.lower, 1, fog, 0.016)))
     plate = s.sill + 0.36 * span
     if rng.random() < 0.8:
-        parts["plate"].append(_panel(s, body.lower, 1, 0.25, plate - 0.055, plate + 0.055, 0.018))
+        parts["plate"].append(panel(s, body.lower, 1, 0.25, plate - 0.055, plate + 0.055, 0.018))
 
 
 def _grille(shape: Shape, body: Body, parts: Parts, rng: np.random.Generator, middle: float) -> None:
@@ -103,14 +103,14 @@ def _grille(shape: Shape, body: Body, parts: Parts, rng: np.random.Generator, mi
         return
     kind = rng.random()
     if kind < 0.6:  # chrome surround
-        parts["chrome"].append(_panel(s, body.lower, 1, half + 0.03, low - 0.025, high + 0.025, 0.008, flare))
-    parts["trim"].append(_panel(s, body.lower, 1, half, low, high, 0.015, flare))
+        parts["chrome"].append(panel(s, body.lower, 1, half + 0.03, low - 0.025, high + 0.025, 0.008, flare))
+    parts["trim"].append(panel(s, body.lower, 1, half, low, high, 0.015, flare))
     count = int(rng.integers(0, 5))
     bar = 0.022
     for k in range(count):
         z = low + (high - low) * (k + 1) / (count + 1)
         wide = half * (1 + (flare - 1) * (k + 1) / (count + 1))
-        parts["chrome"].append(_panel(s, body.lower, 1, wide, z - bar / 2, z + bar / 2, 0.022))
+        parts["chrome"].append(panel(s, body.lower, 1, wide, z - bar / 2, z + bar / 2, 0.022))
 
 
 def make_rear(shape: Shape, body: Body, parts: Parts, rng: np.random.Generator) -> None:
@@ -128,24 +128,24 @@ def make_rear(shape: Shape, body: Body, parts: Parts, rng: np.random.Generator) 
         height, start, stop = span * rng.uniform(0.15, 0.30), rng.uniform(20, 32), rng.uniform(46, 56)
     inner = height * rng.uniform(0.5, 1.0)
     power = 2.2 if rng.random() < 0.1 else rng.uniform(3.5, 7)
-    lens = _lens(
+    lamp = lens(
         start,
         stop,
         (middle - inner / 2, middle - height / 2),
         (middle + inner / 2, middle + height / 2),
         power,
     )
-    parts["tail_lamp"].append(both_sides(_around(s, body.lower, -1, lens, 0.014)))
+    parts["tail_lamp"].append(both_sides(around(s, body.lower, -1, lamp, 0.014)))
     if not upright and rng.random() < 0.25:
-        bar = _panel(s, body.lower, -1, s.width * 0.3, middle - 0.02, middle + 0.03, 0.012)
+        bar = panel(s, body.lower, -1, s.width * 0.3, middle - 0.02, middle + 0.03, 0.012)
         parts[str(rng.choice(["tail_lamp", "chrome", "trim"]))].append(bar)
     low = s.sill + 0.03
-    bumper = _panel(
+    bumper = panel(
         s, body.lower, -1, s.width * rng.uniform(0.28, 0.4), low, low + span * rng.uniform(0.14, 0.24), 0.009
     )
     parts["trim"].append(bumper)
     plate = s.sill + span * rng.uniform(0.36, 0.52)
-    parts["plate"].append(_panel(s, body.lower, -1, 0.25, plate - 0.055, plate + 0.055, 0.016))
+    parts["plate"].append(panel(s, body.lower, -1, 0.25, plate - 0.055, plate + 0.055, 0.016))
     if rng.random() < 0.5:
         tip = -s.length / 2 + 0.09 + 0.3 * s.rear_bow
         path = np.array([[tip + 0.3, 0.0, low + 0.02], [tip, 0.0, low + 0.02]])

@@ -52,6 +52,15 @@ def draw_livery(paint: Float[np.ndarray, "3"], rng: np.random.Generator) -> Shee
     return _weathered(sheet, rng)
 
 
+def two_tone(paint: Float[np.ndarray, "3"], second: Float[np.ndarray, "3"], share: float) -> Sheet:
+    """A sheet whose sides and ends wear a second color (displayed, 0..1) up to a share of the height."""
+    height, width = TILE[1], TILE[0]
+    side = np.tile(np.array(_bytes(paint), np.uint8), (height, width, 1))
+    top = side.copy()
+    side[round((1 - share) * height) :] = _bytes(second)
+    return np.concatenate([side, side, top, side])
+
+
 def wear(mesh: Mesh, extents: tuple[float, float, float]) -> tuple[Mesh, Float[np.ndarray, "V 2"]]:
     """A part of the body with its faces apart, and where on the sheet each vertex lies (v = 1 at the top).
 

@@ -21,15 +21,27 @@ STYLES: tuple[str, ...] = (
     "stock",
     "lorry",
     "formula",
+    "box",
+    "tank",
+    "tipper",
+    "garbage",
+    "fire_engine",
+    "city_bus",
+    "coach",
+    "minibus",
 )
+HEAVY = STYLES[-8:]
 
-Kind = Literal["everyday", "racing", "unusual"]
+Kind = Literal["everyday", "racing", "unusual", "heavy", "varied"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+_NO_HEAVY = (0,) * len(HEAVY)
 # How often each style is drawn, in the order of STYLES.
 SHARES: dict[Kind, tuple[float, ...]] = {
-    "everyday": (0.20, 0.16, 0.10, 0.17, 0.08, 0.08, 0.09, 0.06, 0.04, 0.02, 0, 0, 0, 0, 0),
-    "racing": (0.16, 0.11, 0.03, 0.03, 0.02, 0.01, 0.35, 0.23, 0.06, 0, 0, 0, 0, 0, 0),
-    "unusual": (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.22, 0.18, 0.26, 0.10, 0.24),
+    "everyday": (0.20, 0.16, 0.10, 0.17, 0.08, 0.08, 0.09, 0.06, 0.04, 0.02, 0, 0, 0, 0, 0, *_NO_HEAVY),
+    "racing": (0.16, 0.11, 0.03, 0.03, 0.02, 0.01, 0.35, 0.23, 0.06, 0, 0, 0, 0, 0, 0, *_NO_HEAVY),
+    "unusual": (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.22, 0.18, 0.26, 0.10, 0.24, *_NO_HEAVY),
+    "heavy": (*[0] * 15, 0.17, 0.09, 0.12, 0.12, 0.12, 0.16, 0.10, 0.12),
+    "varied": (0.24, 0.14, 0.09, 0.14, 0.07, 0.05, 0.07, 0.07, 0.04, 0, 0, 0.09, 0, 0, 0, *_NO_HEAVY),
 }
 
 # Ranges per style. Heights and lengths in metres; cowl (foot of the wind-screen), header (its top), back
