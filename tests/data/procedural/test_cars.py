@@ -219,7 +219,8 @@ def test_every_style_of_a_kind_is_drawn_from_some_seed(monkeypatch, kind):
 
     monkeypatch.setattr(cars, "_build", draw)
     monkeypatch.setattr(cars, "_build_formula", draw)
-    monkeypatch.setattr(cars, "_dress", lambda *_: None)
+    monkeypatch.setattr(cars, "_build_heavy", draw)
+    monkeypatch.setattr(cars, "_draw_sheet", lambda *_: None)
     for seed in range(300):
         make_car(seed, kind=kind)
     assert set(drawn) == {style for style, share in zip(STYLES, SHARES[kind], strict=True) if share}
@@ -245,7 +246,6 @@ def test_heavy_vehicles_are_as_long_as_on_a_road():
 
 
 def test_tyres_of_a_lorry_stand_in_pairs_behind():
-    """Behind, a lorry's tyres stand in pairs."""
     for seed in range(3):
         tyre = part(make_car(seed, "box", "heavy"), "tyre").vertices
         ahead, behind = tyre[tyre[:, 0] > 0], tyre[tyre[:, 0] < 0]

@@ -75,12 +75,9 @@ def make_car(seed: int, style: str | None = None, kind: Kind = "everyday") -> "t
     parts, finish, extents = build(style, rng, kind)
     joined = {name: join(meshes) for name, meshes in parts.items() if sum(len(m.faces) for m in meshes)}
     scene = _scene(joined, finish)
-    if kind == "racing" or (kind in _DRESSED and rng.random() < _DRESSED[kind]):
-        _dress(scene, extents, finish["paint"], draw_livery(linear_to_srgb(finish["paint"].colour), rng))
-    elif kind == "varied" and rng.random() < 0.2:
-        paint = finish["paint"].colour
-        colours = linear_to_srgb(paint), linear_to_srgb(draw_second(paint, rng))
-        _dress(scene, extents, finish["paint"], two_tone(*colours, rng.uniform(0.28, 0.5)))
+    sheet = _draw_sheet(kind, finish["paint"], rng)
+    if sheet is not None:
+        _dress(scene, extents, finish["paint"], sheet)
     return scene
 
 
@@ -170,6 +167,16 @@ def _scene(parts: dict[str, Mesh], finish: dict[str, Finish]) -> "trimesh.Scene"
             node_name=name,
         )
     return scene
+
+
+def _draw_sheet(kind: Kind, paint: Finish, rng: np.random.Generator) -> Sheet | None:
+    """What a car wears on its paint: a livery, a second color, or nothing."""
+    if kind == "racing" or (kind in _DRESSED and rng.random() < _DRESSED[kind]):
+        return draw_livery(linear_to_srgb(paint.colour), rng)
+    if kind == "varied" and rng.random() < 0.2:
+        second = draw_second(paint.colour, rng)
+        return two_tone(linear_to_srgb(paint.colour), linear_to_srgb(second), rng.uniform(0.28, 0.5))
+    return None
 
 
 def _dress(scene: "trimesh.Scene", extents: Extents, paint: Finish, sheet: Sheet) -> None:
