@@ -159,8 +159,11 @@ def _try(
     pipeline: Pipeline, rgba: Float[Tensor, "4 h w"], angles: Sequence[tuple[float, float]]
 ) -> list[CameraEstimate]:
     views = stack_views([view_from(pipeline, rgba, *pair) for pair in angles])
-    errors = rendering_errors(pipeline.reconstruct(views, layers="uncorrected"), views).tolist()
-    return [CameraEstimate(*pair, error) for pair, error in zip(angles, errors, strict=True)]
+    assert views.alphas is not None
+    errors = rendering_errors(pipeline.reconstruct(views, layers="uncorrected"), views)
+    # Some directions frame the object smaller: less of the picture is wrong then, not less of the object.
+    errors = errors / views.alphas.mean((1, 2, 3)).to(errors.device)
+    return [CameraEstimate(*pair, error) for pair, error in zip(angles, errors.tolist(), strict=True)]
 
 
 def rendering_errors(gaussians: Gaussians, views: Views) -> Float[Tensor, "b"]:
