@@ -13,7 +13,7 @@ from sparsegen.models.presets import preset
 from sparsegen.timing import Row, interleaved
 from sparsegen.views import Views
 
-PRESETS = ("tiny", "base")
+PRESETS = ("tiny", "wide", "base")
 
 
 def measure(device: torch.device, repeats: int) -> list[Row]:
