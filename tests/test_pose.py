@@ -63,6 +63,27 @@ def test_where_the_head_cannot_decide_the_rendering_does(pipeline, wrong):
     assert best.chance == pytest.approx(odds / (1 + odds), abs=0.05)
 
 
+class FramingOne(Undecided):
+    """The same, but from the first direction the object seems to be framed larger or smaller."""
+
+    def __init__(self, first, second, zoom):
+        super().__init__(first, second)
+        self.first, self.zoom = first, zoom
+
+    def frame_of(self, crop, azimuth, elevation):
+        return Framing(zoom=self.zoom if abs(azimuth - self.first[0]) < 5 else 1.0)
+
+
+@pytest.mark.parametrize("wrong", [(54.0, 26.0), (10.0, 26.0)])
+def test_a_wrong_direction_is_no_better_for_framing_the_object_smaller(pipeline, wrong):
+    """Nearly all of a picture with a small object in it is right, whatever the object looks like."""
+    errors = []
+    for zoom in (1.0, 0.5):
+        undecided = replace(pipeline, camera_head=FramingOne(wrong, (-36.0, 26.0), zoom))
+        errors.append(estimate_camera(undecided, read_photo(EXAMPLES / "car.png"))[1].error)
+    assert errors[1] > errors[0]
+
+
 def test_a_guess_in_front_is_likelier_than_the_head_says():
     """Chances of 0.6 behind, 0.3 in front and 0.1 that no guess has become 0.6 to 0.9 to 0.1."""
     behind, front = Direction(150, 20, 0.6), Direction(-30, 20, 0.3)
