@@ -9,6 +9,8 @@ from networks import build, small, some_views
 from sparsegen.errors import InputError
 from sparsegen.models import growth, presets
 from sparsegen.models.growth import grow, grows
+from sparsegen.models.pretrained import save_pretrained
+from sparsegen.training.run import _started_from
 
 
 def trained(**changes):
@@ -91,3 +93,11 @@ def test_what_cannot_grow_is_named(changes, says):
     wanted = replace(larger(model.config), **changes)
     with pytest.raises(InputError, match=says):
         grow(model, wanted)
+
+
+def test_training_says_which_weights_it_cannot_start_from(tmp_path):
+    save_pretrained(build(small()), tmp_path)
+    with pytest.raises(InputError, match=rf"init={tmp_path}: width=16, .* expected the same multiple of 32"):
+        _started_from(tmp_path, small(width=16))
+    grown = _started_from(tmp_path, larger(small()))
+    assert grown.config == larger(small())

@@ -108,7 +108,12 @@ def fresh_model(config: TrainConfig, train_set: Viewsets) -> Network:
 def _started_from(source: Path, config: NetworkConfig) -> Network:
     found = load_pretrained(source)
     if isinstance(found, SparseGen) and isinstance(config, ModelConfig) and grows(found.config, config):
-        return grow(found, config)
+        try:
+            return grow(found, config)
+        except InputError as error:
+            raise InputError(
+                f"init={source}: {error}; or train the network that these weights are of"
+            ) from None
     model = config.build()
     load_state(model, found.state_dict(), source)
     return model
