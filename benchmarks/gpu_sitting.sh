@@ -5,7 +5,7 @@
 #   here    benchmarks/gpu_sitting.sh pack [handover]    .carry/part.aa, .ab, ...: what the machine lacks
 #   there   benchmarks/gpu_sitting.sh put                keep the parts that came along; once for each part
 #   there   benchmarks/gpu_sitting.sh setup              unpack them
-#   there   benchmarks/gpu_sitting.sh data               render 2,500 + 24 cars, about two minutes on 16 cores
+#   there   benchmarks/gpu_sitting.sh data               render 5,700 + 24 vehicles, some minutes on 16 cores
 #   there   benchmarks/gpu_sitting.sh check              CUDA tests and `sparsegen bench`: $OUT/bench.txt
 #   there   benchmarks/gpu_sitting.sh train 8m [KEY=VALUE ...]    one sitting, and $OUT/handover
 #   here    benchmarks/gpu_sitting.sh pack FOLDER/handover        and so on with the next machine
@@ -54,8 +54,10 @@ data() {
     python3 -m sparsegen data cars "$KEEP/cars.pack" -n 2500 --views 8 --pack
     python3 -m sparsegen data cars "$KEEP/racers.pack" -n 1000 --kind racing --views 8 --pack
     python3 -m sparsegen data cars "$KEEP/unusual.pack" -n 1000 --kind unusual --views 8 --pack
+    python3 -m sparsegen data cars "$KEEP/varied.pack" -n 700 --kind varied --views 8 --pack
+    python3 -m sparsegen data cars "$KEEP/heavy.pack" -n 500 --kind heavy --views 8 --pack
     python3 -m sparsegen data pack "$KEEP/cars.pack" "$KEEP/racers.pack" "$KEEP/unusual.pack" \
-        "$KEEP/cars_train.pack"
+        "$KEEP/varied.pack" "$KEEP/heavy.pack" "$KEEP/cars_train.pack"
     python3 -m sparsegen data cars "$KEEP/cars_val.pack" -n 24 --split val --pack
 }
 
