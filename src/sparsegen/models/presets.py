@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sparsegen.errors import InputError
 from sparsegen.models.gaussian_head import GaussianHeadConfig
 from sparsegen.models.image_encoder import ImageEncoderConfig
@@ -76,23 +78,6 @@ def base() -> ModelConfig:
     )
 
 
-def wide() -> ModelConfig:
-    """The model to train on a server's cores: `tiny`, out of which it can grow, with twice as many channels
-    and more blocks; 2,048 Gaussians."""
-    return ModelConfig(
-        registers=8,
-        width=384,
-        heads=8,
-        feed_forward=1536,
-        detail_blocks=4,
-        corrections=3,
-        feedback=True,
-        slopes=True,
-        sharp_width=64,
-        image_encoder=ImageEncoderConfig(depth=6),
-    )
-
-
 def tiny() -> ModelConfig:
     """The model to train on a laptop: 2,048 Gaussians."""
     return ModelConfig(
@@ -101,6 +86,21 @@ def tiny() -> ModelConfig:
         corrections=3,
         feedback=True,
         slopes=True,
+    )
+
+
+def wide() -> ModelConfig:
+    """The model to train on a server's cores: `tiny`, out of which it can grow, with twice as many channels
+    and more blocks; 2,048 Gaussians."""
+    small = tiny()
+    return replace(
+        small,
+        width=2 * small.width,
+        heads=2 * small.heads,
+        feed_forward=2 * small.feed_forward,
+        sharp_width=2 * small.sharp_width,
+        detail_blocks=4,
+        image_encoder=replace(small.image_encoder, depth=6),
     )
 
 
