@@ -71,6 +71,34 @@ def test_a_run_leaves_weights_that_load(pack, capsys):
     assert main(arguments(pack, "max_steps=1", "name=b", f"init={out}")) == 0
 
 
+def test_exported_weights_keep_a_share_of_those_that_the_run_began_with(pack, capsys):
+    """Grown as they were then, from a smaller network: growing draws random numbers."""
+    runs = pack.parent / "runs"
+    common = ["model.detail_blocks=1", "optimizer.warmup_steps=0"]
+    wide = ["model.width=64", "model.heads=4", "model.feed_forward=128", "seed=3"]
+    wide.append(f"init={runs / 'small' / 'weights'}")
+    assert main(arguments(pack, *common, "max_steps=1", "name=small")) == 0
+    assert main(arguments(pack, *common, *wide, "max_steps=1", "name=begun", "lr=1e-9")) == 0
+    assert main(arguments(pack, *common, *wide, "max_steps=4", "name=wide", "lr=1e-2", "ema_decay=0.1")) == 0
+    states = {}
+    for name, more in {"start": [], "end": [], "kept": ["--last", "--start-share", "0.25"]}.items():
+        run, out = runs / ("begun" if name == "start" else "wide"), pack.parent / name
+        assert main(["train", "--export", str(run), "-o", str(out), *more]) == 0
+        states[name] = load_pretrained(out).state_dict()
+    moved = 0.0
+    for name, kept in states["kept"].items():
+        start, end = states["start"][name], states["end"][name]
+        moved = max(moved, float((end - start).abs().max()))
+        torch.testing.assert_close(kept, 0.75 * end + 0.25 * start, atol=2e-3, rtol=2e-3)
+    assert moved > 0.02
+
+    capsys.readouterr()
+    assert main(["train", "--export", str(runs / "small"), "--start-share", "0.1"]) == 2
+    assert "began with fresh weights" in capsys.readouterr().err
+    assert main(["train", "--export", str(runs / "wide"), "--start-share", "1.5"]) == 2
+    assert "--start-share 1.5: expected a share" in capsys.readouterr().err
+
+
 def test_a_run_goes_on_elsewhere_from_small_files(pack, capsys):
     assert main(arguments(pack, "max_steps=2", "name=here")) == 0
     runs, carried = pack.parent / "runs", pack.parent / "carried"

@@ -19,6 +19,7 @@ examples:
   sparsegen train ... model=pixel_aligned_tiny                         a pixel-aligned network, to compare
   sparsegen train --settings model=base                                show them all, and stop
   sparsegen train --export runs/run -o weights                         averaged weights as a model folder
+  sparsegen train --export runs/run --last --start-share 0.15          of its end, and a little of init
   sparsegen train --curves runs/a runs/b -o curves.svg                 learning curves as one picture
   sparsegen train --shrink runs/run -o handover                        a run in files of at most 15 MiB, 60 in
   sparsegen train --restore handover -o runs/run                       all, to go on with it elsewhere
@@ -41,6 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     instead.add_argument("--shrink", type=Path, metavar="RUN", help="write a run in small files and stop")
     instead.add_argument("--restore", type=Path, metavar="FOLDER", help="make a run of such files and stop")
+    parser.add_argument(
+        "--last", action="store_true", help="of --export: the newest checkpoint (default: the best)"
+    )
+    parser.add_argument(
+        "--start-share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of --export: so much of every weight is init's (default: 0)",
+    )
     parser.add_argument(
         "--axis", default="minutes", help="of --curves: minutes or objects (default: minutes)"
     )
@@ -74,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> object:
     from sparsegen.training.run import export_weights
 
-    return export_weights(args.export, args.output)
+    return export_weights(args.export, args.output, args.last, args.start_share)
 
 
 def _curves(args: argparse.Namespace) -> object:

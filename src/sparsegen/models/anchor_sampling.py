@@ -76,11 +76,14 @@ class Sights:
 
     def features(self, maps: Float[Tensor, "b v c h w"]) -> Float[Tensor, "b n r c"]:
         """What each of the R kinds of sight reads, averaged over the views."""
-        return torch.einsum("bvcrn,bvrn->bnrc", self.read(maps), self._shares)
+        if maps.requires_grad:
+            with full_precision(maps.device):
+                return _weighted_reads(maps.float(), self.where[..., :2], self._shares)
+        return (self.read(maps) * self._shares[:, :, None]).sum(1).permute(0, 3, 2, 1)
 
     def places(self) -> Float[Tensor, "b n r 3"]:
         """Where each of the R kinds of sight reads it, averaged over the views."""
-        return torch.einsum("bvrnc,bvrn->bnrc", self.where, self._shares)
+        return (self.where * self._shares[..., None]).sum(1).transpose(1, 2)
 
     def sample(self, maps: Float[Tensor, "b v c h w"]) -> Float[Tensor, "b n rc3"]:
         """`features` and `places` side by side."""
@@ -89,7 +92,7 @@ class Sights:
     def colors(self, images: Float[Tensor, "b v 3 h w"]) -> Float[Tensor, "b n 3"]:
         """The color that the pictures show where points project, averaged over all lines of sight."""
         shares = self.preferences.flatten(1, 2).softmax(dim=1).view_as(self.preferences)
-        return torch.einsum("bvcrn,bvrn->bnc", self.read(images), shares).clamp(0, 1)
+        return (self.read(images) * shares[:, :, None]).sum((1, 3)).mT.clamp(0, 1)
 
     @property
     def _shares(self) -> Float[Tensor, "b v r n"]:
@@ -129,6 +132,33 @@ class Lookup:
 
     def _reflections(self, x: Float[Tensor, "*batch 3"]) -> list[Float[Tensor, "*batch 3"]]:
         return [x, x * x.new_tensor([1.0, -1.0, 1.0])] if self.symmetric else [x]
+
+
+def _weighted_reads(
+    maps: Float[Tensor, "b v c h w"], where: Float[Tensor, "b v r n 2"], shares: Float[Tensor, "b v r n"]
+) -> Float[Tensor, "b n r c"]:
+    """Bilinear reads, averaged over the views: each result is one weighted sum over pixels of all views.
+
+    `where` are picture coordinates in [-1, 1]; outside, maps go on as at their border. With gradients this
+    takes half the time of PyTorch's bilinear sampling and a sum after it, which is no slower without.
+    """
+    b, v, c, h, w = maps.shape
+    r, n = where.shape[2:4]
+    size = where.new_tensor([w, h])
+    pixel = ((where + 1) * size - 1) / 2
+    pixel = torch.minimum(pixel.nan_to_num().clamp_min(0), size - 1)  # the border goes on for ever
+    corner = torch.minimum(pixel.detach().floor(), size - 2).clamp_min(0)
+    (x, y), (column, row) = (pixel - corner).unbind(-1), corner.long().unbind(-1)
+    weights = torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], dim=-1)
+    pair = torch.arange(2, device=maps.device)
+    around = (int(h > 1) * w * pair[:, None] + int(w > 1) * pair).flatten()
+    first = h * w * torch.arange(b * v, device=maps.device).view(b, v, 1, 1) + row * w + column
+    indices = first[..., None] + around
+    pixels = maps.permute(0, 1, 3, 4, 2).reshape(-1, c)
+    bags, worth = (
+        t.permute(0, 3, 2, 1, 4).reshape(-1, 4 * v) for t in (indices, weights * shares[..., None])
+    )
+    return F.embedding_bag(bags, pixels, mode="sum", per_sample_weights=worth).view(b, n, r, c)
 
 
 def projections(points: Float[Tensor, "b n 3"], cameras: Cameras) -> Float[Tensor, "b v n 3"]:

@@ -119,24 +119,43 @@ def _started_from(source: Path, config: NetworkConfig) -> Network:
     return model
 
 
-def export_weights(run: Path, out: Path | None = None) -> Path:
+def export_weights(run: Path, out: Path | None = None, last: bool = False, start_share: float = 0.0) -> Path:
     """Write a run's averaged weights, in half precision, as a folder that a `Pipeline` loads.
 
-    Of the best checkpoint by validation, else the newest. Without `out` the folder is `run/weights`.
+    Of the best checkpoint by validation, or of the newest where nothing was validated or `last` is true.
+    `start_share` of every parameter is what it was when the run began: what `init` named knows of data that
+    this run did not see is forgotten less (WiSE-FT, arXiv 2109.01903). Without `out` the folder is
+    `run/weights`. `InputError` for a share outside [0, 1), or of a run that began with fresh weights.
     """
-    path = CheckpointFolder(run / "checkpoints").best()
+    checkpoints = CheckpointFolder(run / "checkpoints")
+    path = checkpoints.latest() if last else checkpoints.best()
     if path is None or not (run / "config.yaml").exists():
         raise InputError(f"{run}: not a training run with a checkpoint; expected a folder under runs/")
     config = load_config(run / "config.yaml")
     state = load_checkpoint(path)
-    model = config.model.build()
-    load_state(model, state["ema"]["model"], path)
-    out = run / "weights" if out is None else out
+    weights = state["ema"]["model"]
     training = {name: state[name] for name in ("step", "samples", "seconds_used")}
+    if start_share:
+        start = _start_of(run, config, start_share).state_dict()
+        weights = {name: torch.lerp(w.float(), start[name], start_share) for name, w in weights.items()}
+        training["start_share"] = start_share
+    model = config.model.build()
+    load_state(model, weights, path)
+    out = run / "weights" if out is None else out
     if config.elastic_probability:
         training["least_queries"] = round(model.num_queries * ELASTIC_MIN_SHARE)
     save_pretrained(model.eval(), out, dtype=torch.float16, extra={"training": training})
     return out
+
+
+def _start_of(run: Path, config: TrainConfig, share: float) -> Network:
+    """The weights that a run began with, grown as they were then."""
+    if not 0 <= share < 1:
+        raise InputError(f"--start-share {share:g}: expected a share from 0 to below 1, as 0.15")
+    if config.init is None:
+        raise InputError(f"{run}: began with fresh weights, which are worth nothing; leave out --start-share")
+    torch.manual_seed(config.seed)
+    return _started_from(Path(config.init), config.model)
 
 
 def _check_size(source: str, viewsets: Viewsets, size: int) -> None:
