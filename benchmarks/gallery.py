@@ -25,12 +25,13 @@ from sparsegen.batches import find_sources
 from sparsegen.data.packed import Viewsets, load_packed
 from sparsegen.data.viewpoints import INPUT_VIEW
 from sparsegen.evaluation.sheet import spread
+from sparsegen.formats.cutout import is_cut_out, whole
 from sparsegen.formats.images import contact_sheet, save_image
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.metrics import psnr
 from sparsegen.models.camera_head import directions_to
-from sparsegen.photos import as_large, open_photo
+from sparsegen.photos import Photo, as_large, open_photo
 from sparsegen.pose import CameraEstimate, estimate_camera, view_from
 from sparsegen.ranking import pictures_around
 from sparsegen.splatting import render
@@ -42,8 +43,9 @@ NOVEL_VIEWS = 4
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a picture became, and the camera that it was thought to be taken from."""
+    """A picture, what it became, and the camera that it was thought to be taken from."""
 
+    photo: Photo
     gaussians: Gaussians
     views: Views
     camera: CameraEstimate
@@ -74,21 +76,28 @@ def main() -> None:
 
 def generate(pipeline: Pipeline, path: Path) -> Outcome:
     """What `sparsegen generate PICTURE` does."""
-    rgba = open_photo(path).rgba
-    camera = estimate_camera(pipeline, rgba)[0]
-    views = view_from(pipeline, rgba, camera.azimuth, camera.elevation)
-    return Outcome(pipeline(views)[0], views, camera)
+    photo = open_photo(path, model=pipeline.source)
+    camera = estimate_camera(pipeline, photo.rgba)[0]
+    views = view_from(pipeline, photo.rgba, camera.azimuth, camera.elevation)
+    return Outcome(photo, pipeline(views)[0], views, camera)
 
 
 def draw_pictures(pipeline: Pipeline, args: argparse.Namespace) -> None:
-    rows, labels = [], []
+    """One row a picture: itself if it had to be cut out, the cut-out, its object from there and around."""
+    rows, labels, titles = [], [], ["input", "generated"]
     for source in find_sources([args.source]):
         found = generate(pipeline, source.picture)
         seen = as_large(found.views.images[0, 0], args.size)
         around = pictures_around(found.gaussians, 2 * NOVEL_VIEWS, args.size)
-        rows.append([seen, found.from_there(args.size), *around])
+        row = [seen, found.from_there(args.size), *around]
+        if not is_cut_out(found.photo.original):
+            row, titles = (
+                [whole(found.photo.original, args.size)[0], *row],
+                ["photograph", "input", "generated"],
+            )
+        rows.append(row)
         labels.append(f"{source.picture.stem} {_words(found.camera)}")
-    contact_sheet(rows, args.output, ["input", "generated"], labels)
+    contact_sheet(rows, args.output, titles, labels)
 
 
 def draw_viewset(pipeline: Pipeline, viewsets: Viewsets, args: argparse.Namespace) -> None:

@@ -22,12 +22,9 @@ from sparsegen.models.camera_head import CameraHead
 from sparsegen.models.folding import fold
 from sparsegen.models.network import Network
 from sparsegen.models.official import load_official
-from sparsegen.models.pretrained import load_camera_head, load_config, load_pretrained
+from sparsegen.models.pretrained import SHIPPED_WEIGHTS, load_camera_head, load_config, load_pretrained
 from sparsegen.splatting import render
 from sparsegen.views import Views, cat_views
-
-# Where the weights in the package lie.
-SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
 
 # Noise placeholders beside the clean views (paper, section 4.1), and how high their cameras stand.
 PLACEHOLDERS = 3
@@ -39,8 +36,9 @@ class Pipeline:
     """A network ready to generate: pictures in, Gaussians out. `camera_head` knows the cameras of pictures
     that come without one (`sparsegen.pose`). `least_queries` is how few anchor queries the network was
     trained to make do with, None if it always used all. `exemplars` are objects whose hidden sides give
-    samples something to differ by (`sparsegen.exemplars`). `turn` is entered around every pass of the
-    network: who shares it between threads waits there, and who gives up raises there.
+    samples something to differ by (`sparsegen.exemplars`). `source` is where its weights lie. `turn` is
+    entered around every pass of the network: who shares it between threads waits there, and who gives up
+    raises there.
 
     >>> pipeline = Pipeline.from_pretrained()
     >>> gaussians = pipeline(views)[0]
@@ -50,6 +48,7 @@ class Pipeline:
     camera_head: CameraHead | None = None
     least_queries: int | None = None
     exemplars: Exemplars | None = None
+    source: Path = SHIPPED_WEIGHTS
     turn: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @staticmethod
@@ -67,7 +66,7 @@ class Pipeline:
             head = load_camera_head(path)
             least = load_config(path).get("training", {}).get("least_queries")
             lenders = Exemplars.beside(path)
-        return Pipeline(model, None if head is None else head.to(chosen), least, lenders)
+        return Pipeline(model, None if head is None else head.to(chosen), least, lenders, path)
 
     @property
     def device(self) -> torch.device:

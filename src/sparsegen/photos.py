@@ -50,15 +50,20 @@ class Photo:
     focal_length: float | None = None
 
 
-def open_photo(path: str | Path, matting: str = AUTO, mask: str | Path | None = None) -> Photo:
+def open_photo(
+    path: str | Path,
+    matting: str = AUTO,
+    mask: str | Path | None = None,
+    model: str | Path | None = None,
+) -> Photo:
     """A picture with its object cut out: by its mask, its own alpha, or by `matting`.
 
-    `matting` is what `sparsegen.matting.remove_background` takes. Raises `InputError`, also where nothing
-    is left of the object.
+    `matting` and `model` are what `sparsegen.matting.remove_background` takes. Raises `InputError`, also
+    where nothing is left of the object.
     """
     original = load_image(path)
     if mask is None:
-        cut = remove_background(original, matting, str(path))
+        cut = remove_background(original, matting, str(path), model)
     else:
         cut = apply_mask(original, load_image(mask), str(path), str(mask))
     if cut.rgba[3].max() < 0.5:
@@ -67,10 +72,13 @@ def open_photo(path: str | Path, matting: str = AUTO, mask: str | Path | None = 
 
 
 def read_photo(
-    path: str | Path, matting: str = AUTO, mask: str | Path | None = None
+    path: str | Path,
+    matting: str = AUTO,
+    mask: str | Path | None = None,
+    model: str | Path | None = None,
 ) -> Float[Tensor, "4 h w"]:
     """The cut-out picture of `open_photo` alone."""
-    return open_photo(path, matting, mask).rgba
+    return open_photo(path, matting, mask, model).rgba
 
 
 def frame(

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from sparsegen.matting.network import load_net
+
 
 @pytest.fixture
 def true_alpha():
@@ -26,5 +28,15 @@ def cluttered(true_alpha):
 
 
 @pytest.fixture
-def no_models(tmp_path, monkeypatch):
+def no_onnx(tmp_path, monkeypatch):
+    """No segmentation model is installed."""
     monkeypatch.setenv("U2NET_HOME", str(tmp_path / "nothing"))
+
+
+@pytest.fixture
+def no_models(no_onnx, monkeypatch):
+    """Nor has the model a foreground network."""
+    monkeypatch.setattr("sparsegen.matting.network.load_foreground_net", lambda folder: None)
+    load_net.cache_clear()
+    yield
+    load_net.cache_clear()

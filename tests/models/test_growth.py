@@ -30,6 +30,7 @@ def larger(config, factor=2):
         feed_forward=factor * config.feed_forward,
         sharp_width=factor * config.sharp_width,
         detail_blocks=config.detail_blocks + 1,
+        corrections=config.corrections + 1,
         image_encoder=replace(config.image_encoder, depth=config.image_encoder.depth + 2),
     )
 
@@ -86,6 +87,7 @@ def test_tiny_grows_to_wide():
         ({"heads": 4}, "expected the same multiple"),
         ({"sharp_width": 40}, "expected a multiple of 32"),
         ({"detail_blocks": 1}, "no fewer than before"),
+        ({"corrections": 1}, "no fewer than before"),
     ],
 )
 def test_what_cannot_grow_is_named(changes, says):
@@ -93,6 +95,20 @@ def test_what_cannot_grow_is_named(changes, says):
     wanted = replace(larger(model.config), **changes)
     with pytest.raises(InputError, match=says):
         grow(model, wanted)
+
+
+def test_a_new_correction_reads_as_the_one_before_and_learns_at_once():
+    model = trained()
+    grown = grow(model, replace(model.config, corrections=model.config.corrections + 1))
+    *_, before, new = grown.correctors
+    for name, weight in new.named_parameters():
+        assert (
+            (weight == 0).all() if name == "net.3.weight" else torch.equal(weight, before.get_parameter(name))
+        )
+    gaussians(grown, some_views()).square().sum().backward()
+    assert new.last.weight.grad.abs().max() > 0
+    with pytest.raises(InputError, match="corrections: expected some before"):
+        grow(build(small(corrections=0)), small(corrections=1))
 
 
 def test_training_says_which_weights_it_cannot_start_from(tmp_path):

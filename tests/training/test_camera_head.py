@@ -26,13 +26,13 @@ from sparsegen.photos import frame
 from sparsegen.splatting import render
 from sparsegen.training.camera_head import (
     CameraHeadTraining,
-    _disguised,
     camera_batch,
     direction_errors,
     framing_errors,
     train_camera_head,
     true_frames,
 )
+from sparsegen.training.disguises import disguised
 
 
 def test_targets_peak_at_the_true_cell_and_sum_to_one():
@@ -172,8 +172,8 @@ def test_disguises_change_the_object_and_nothing_around_it():
     rgba[:, 8:24, 8:24] = torch.tensor([0.8, 0.1, 0.1, 1.0])[:, None, None]
     rgba[:3, 14:18, 14:18] = torch.tensor([0.1, 0.8, 0.1])[:, None, None]
     crops = rgba.expand(400, 4, 32, 32)
-    found = _disguised(crops, torch.Generator().manual_seed(0))
-    again = _disguised(crops, torch.Generator().manual_seed(0))
+    found = disguised(crops, torch.Generator().manual_seed(0))
+    again = disguised(crops, torch.Generator().manual_seed(0))
     assert torch.equal(found, again)
     color, alpha = found[:, :3], found[:, 3:]
     assert 0 <= found.min() <= found.max() <= 1

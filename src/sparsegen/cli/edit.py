@@ -153,7 +153,7 @@ def _likeness(args: argparse.Namespace, count: int) -> Tensor:
     most = pipeline.model.config.num_queries
     if count > most:
         raise InputError(f"{args.file}: has {count:,} queries, the model {most:,}; --model names its own")
-    rgba = read_photo(args.picture)
+    rgba = read_photo(args.picture, model=args.model)
     camera = estimate_camera(pipeline, rgba)[0]
     views = view_from(pipeline, rgba, camera.azimuth, camera.elevation)
     return attention_likeness(pipeline, views, count)

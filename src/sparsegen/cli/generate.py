@@ -36,8 +36,9 @@ each picture; files are relative to the table. A picture that fails does not sto
 
 What is object and what is background: an RGBA picture's alpha says so, or --mask. Else --matting does:
   auto       an ONNX model in ~/.u2net (rembg's) if there is one; else the border's color if that is plain;
-             else GrabCut, if OpenCV is installed
+             else the model's own network, if it is sure; else GrabCut, if OpenCV is installed
   border     what is connected to the border and has its color is background
+  network    the foreground network that came with the model, for vehicles if it is the shipped one
   grabcut    GrabCut, seeded from the border (needs opencv-python-headless)
   PATH       an ONNX file (U-2-Net, IS-Net, BiRefNet), or the folder of the npm package
              @imgly/background-removal-data (needs onnxruntime)
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("-o", "--output", type=Path, default=Path(), metavar="PATH", help="folder, or file of Gaussians")
     add("--format", default="ply", choices=("ply", "compressed.ply", "spz", "splat", "glb", "gltf"))
-    add("--matting", default="auto", metavar="HOW", help="auto (default), border, grabcut or an ONNX model")
+    add("--matting", default="auto", metavar="HOW", help="auto (default), border, network, grabcut or a file")
     add("--mask", type=Path, metavar="FILE", help="picture, white where the object is (for one picture)")
     add("--samples", type=int, default=1, metavar="N", help="objects for each input (default: 1)")
     add(
@@ -218,7 +219,7 @@ def _read(
         return [], None
     size = pipeline.model.config.image_size
     with clock("cut-out"):
-        opened = [photos.open_photo(s.picture, args.matting, s.mask) for s in group]
+        opened = [photos.open_photo(s.picture, args.matting, s.mask, args.model) for s in group]
     for source, photo in zip(group, opened, strict=True):
         print(f"{source.picture}: cut out by {photo.method}")
     if args.cameras:

@@ -1,7 +1,8 @@
 """Taking the background away: what in a picture is the object.
 
 A picture with alpha, or a mask, says so itself. Else a segmentation model does, where one is installed;
-else the plain color of the border; else GrabCut, seeded from the border.
+else the plain color of the border; else the foreground network that came with the model, if it is sure to see
+an object of the model's kind; else GrabCut, seeded from the border.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from torch.nn import functional as F
 
 from sparsegen.errors import InputError
 from sparsegen.formats.cutout import cut_out, is_cut_out, scaled_down, without_specks
+from sparsegen.models.pretrained import SHIPPED_WEIGHTS
 
-AUTO, BORDER, GRABCUT = "auto", "border", "grabcut"
+AUTO, BORDER, NETWORK, GRABCUT = "auto", "border", "network", "grabcut"
 _SMALLEST_SHARE = 1e-3  # of the picture: less is no object
 # How far, in shares of the picture's larger side, an edge pixel looks for the object's own color.
 _REACH = 0.01
@@ -36,7 +38,7 @@ class CutOut:
 
 def check_method(method: str) -> None:
     """Raise `InputError` if `method` is none of the names, and no model that can be run."""
-    if method in (AUTO, BORDER):
+    if method in (AUTO, BORDER, NETWORK):
         return
     if method == GRABCUT:
         if find_spec("cv2") is None:
@@ -50,19 +52,26 @@ def check_method(method: str) -> None:
     check_model(Path(method))
 
 
-def remove_background(rgba: Float[Tensor, "4 h w"], method: str = AUTO, name: str = "the picture") -> CutOut:
+def remove_background(
+    rgba: Float[Tensor, "4 h w"],
+    method: str = AUTO,
+    name: str = "the picture",
+    model: str | Path | None = None,
+) -> CutOut:
     """Cut the object of an opaque picture out; a picture with alpha keeps it, whatever the method.
 
-    `method` is "auto", "border" (a plain background's color), "grabcut", or the path of an ONNX model.
-    Pictures above 1024 pixels are scaled down. Raises `InputError` if no object is found, or the method
-    cannot be used.
+    `method` is "auto", "border" (a plain background's color), "network" (the foreground network of the folder
+    `model`, by default of the shipped weights), "grabcut", or the path of an ONNX model. Pictures above 1024
+    pixels are scaled down. Raises `InputError` if no object is found, or the method cannot be used.
     """
     if is_cut_out(rgba):
         return CutOut(rgba, "its own alpha")
     if method == AUTO:
-        return _best(rgba, name)
+        return _best(rgba, name, model)
     if method == BORDER:
         return CutOut(cut_out(rgba, name), "its plain background")
+    if method == NETWORK:
+        return _by_network(rgba, name, model)
     if method == GRABCUT:
         return _grabcut(rgba, name)
     return _model(rgba, Path(method), name)
@@ -88,7 +97,7 @@ def apply_mask(
     return CutOut(_with_clean_edges(rgba[:3], scaled.clamp(0, 1)), f"the mask {mask_name}")
 
 
-def _best(rgba: Float[Tensor, "4 h w"], name: str) -> CutOut:
+def _best(rgba: Float[Tensor, "4 h w"], name: str, model: str | Path | None) -> CutOut:
     if find_spec("onnxruntime") is not None:
         from sparsegen.matting.onnx_model import find_model
 
@@ -96,10 +105,39 @@ def _best(rgba: Float[Tensor, "4 h w"], name: str) -> CutOut:
             return _model(rgba, path, name)
     try:
         return CutOut(cut_out(rgba, name), "its plain background")
+    except InputError as error:
+        not_plain = error
+    try:
+        return _by_network(rgba, name, model)
     except InputError:
         if find_spec("cv2") is None:
-            raise
+            raise not_plain from None
     return _grabcut(rgba, name)
+
+
+def _by_network(rgba: Float[Tensor, "4 h w"], name: str, model: str | Path | None) -> CutOut:
+    from sparsegen.matting.network import find_object, load_net
+
+    folder = SHIPPED_WEIGHTS if model is None else Path(model)
+    net = load_net(folder)
+    if net is None:
+        raise InputError(
+            f"--matting network: {folder} has no foreground network; `sparsegen foreground` trains one, "
+            "or choose another way"
+        )
+    rgb = scaled_down(rgba[:3])
+    coverage = find_object(net, rgb)
+    if coverage is None:
+        raise InputError(
+            f"{name}: the model's foreground network is not sure to see an object in it; "
+            "give a picture with alpha (RGBA PNG), or a --mask"
+        )
+    method = "the model's foreground network"
+    if find_spec("cv2") is not None:
+        from sparsegen.matting.grabcut import refined
+
+        coverage, method = refined(rgb, coverage), f"{method}, its edges by GrabCut"
+    return CutOut(_with_clean_edges(rgb, _checked(coverage, name)), method)
 
 
 def _model(rgba: Float[Tensor, "4 h w"], path: Path, name: str) -> CutOut:

@@ -79,7 +79,7 @@ def check_model(path: Path) -> None:
     """Raise `InputError` unless `path` is a model and can be loaded."""
     if not path.exists():
         raise InputError(
-            f"--matting {path}: expected auto, border, grabcut or an ONNX model, found no such file"
+            f"--matting {path}: expected auto, border, network, grabcut or an ONNX model, found no such file"
         )
     load_segmenter(path)
 

@@ -157,6 +157,13 @@ class Corrector(nn.Module):
         self.net = nn.Sequential(nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), last)
         nn.init.zeros_(last.weight)
 
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that says what to change."""
+        layer = self.net[-1]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
     def forward(
         self,
         raw: RawGaussians,

@@ -3,7 +3,8 @@
 Channels are repeated, and whoever reads them divides its weights among the copies, so that every sum stays
 what it was (Net2Net, arXiv 1511.05641); layer normalisation does not notice, since means and variances over
 the copies are those of the original. The shares are uneven and random: copies that were read alike would
-stay alike for ever. New blocks begin by adding nothing.
+stay alike for ever. New blocks begin by adding nothing, new corrections read as the last one did and begin by
+changing nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsegen.errors import InputError
-from sparsegen.models.corrector import read_beside_map
+from sparsegen.models.corrector import Corrector, read_beside_map
 from sparsegen.models.gaussian_head import raw_sizes
 from sparsegen.models.image_encoder import Block
 from sparsegen.models.sparsegen import ModelConfig, SparseGen
@@ -23,13 +24,17 @@ from sparsegen.models.sparsegen import ModelConfig, SparseGen
 _UNEVEN = 0.5
 # Layers whose outputs are several vectors side by side.
 _PARTS = {"qkv": 3, "key_value": 2, "modulation.linear": 9}
-_GROWING = "width, heads, feed_forward, sharp_width (in whole multiples), image_encoder.depth, detail_blocks"
+_GROWING = (
+    "width, heads, feed_forward, sharp_width (in whole multiples), "
+    "image_encoder.depth, detail_blocks, corrections"
+)
 
 
 def grows(old: ModelConfig, new: ModelConfig) -> bool:
     """Whether the networks differ in what can grow."""
     return any(
-        getattr(old, size) != getattr(new, size) for size in ("width", "sharp_width", "detail_blocks")
+        getattr(old, size) != getattr(new, size)
+        for size in ("width", "sharp_width", "detail_blocks", "corrections")
     ) or (old.image_encoder.depth != new.image_encoder.depth)
 
 
@@ -37,7 +42,8 @@ def grow(small: SparseGen, config: ModelConfig) -> SparseGen:
     """A network of `config` that computes what `small` does, up to rounding; draws from PyTorch's generator.
 
     Raises `InputError` where `config` differs in more than can grow: `width` with `heads` and `feed_forward`,
-    and `sharp_width`, by whole factors; `image_encoder.depth` and `detail_blocks` by any number.
+    and `sharp_width`, by whole factors; `image_encoder.depth`, `detail_blocks` and, where there is one,
+    `corrections` by any number.
     """
     old = small.config
     _check(old, config)
@@ -52,6 +58,10 @@ def grow(small: SparseGen, config: ModelConfig) -> SparseGen:
         assert isinstance(block, Block)
         nn.init.zeros_(block.scale1)
         nn.init.zeros_(block.scale2)
+    for corrector in list(large.correctors)[old.corrections :]:
+        corrector.load_state_dict(large.correctors[old.corrections - 1].state_dict())
+        assert isinstance(corrector, Corrector)
+        nn.init.zeros_(corrector.last.weight)
     return large.train(small.training)
 
 
@@ -63,6 +73,7 @@ def _check(old: ModelConfig, new: ModelConfig) -> None:
         feed_forward=old.feed_forward,
         sharp_width=old.sharp_width,
         detail_blocks=old.detail_blocks,
+        corrections=old.corrections,
         image_encoder=replace(new.image_encoder, depth=old.image_encoder.depth),
     )
     if same != old or new.position_encoder.sine or old.head.form != "trunk" or not old.detail_blocks:
@@ -77,8 +88,11 @@ def _check(old: ModelConfig, new: ModelConfig) -> None:
         )
     if new.sharp_width % old.sharp_width:
         raise InputError(f"sharp_width={new.sharp_width}: expected a multiple of {old.sharp_width}")
-    if new.image_encoder.depth < old.image_encoder.depth or new.detail_blocks < old.detail_blocks:
-        raise InputError("image_encoder.depth and detail_blocks: expected no fewer than before")
+    fewer = new.image_encoder.depth < old.image_encoder.depth or new.detail_blocks < old.detail_blocks
+    if fewer or new.corrections < old.corrections:
+        raise InputError("image_encoder.depth, detail_blocks and corrections: expected no fewer than before")
+    if new.corrections and not old.corrections:
+        raise InputError("corrections: expected some before, which new ones begin like")
 
 
 def _widened(name: str, weight: Tensor, shape: torch.Size, old: ModelConfig, new: ModelConfig) -> Tensor:

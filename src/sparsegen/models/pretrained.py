@@ -1,15 +1,16 @@
 """Weights on disk: a folder with `config.json` and `model.safetensors`, as the Hub has it.
 
-A camera head lies in the folder `camera_head` of its model's folder, in the same form.
+A camera head lies in the folder `camera_head` of its model's folder, a foreground network in `foreground`, in
+the same form.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import torch
 from safetensors import SafetensorError
@@ -19,12 +20,18 @@ from torch import nn
 from sparsegen.errors import InputError
 from sparsegen.formats.files import write_bytes
 from sparsegen.models.camera_head import CameraHead, CameraHeadConfig
+from sparsegen.models.foreground import ForegroundConfig, ForegroundNet
 from sparsegen.models.network import Network, NetworkConfig
 from sparsegen.models.pixel_aligned import PixelAlignedConfig
 from sparsegen.models.sparsegen import ModelConfig
 
+M = TypeVar("M", bound=nn.Module)
+
+# Where the weights in the package lie.
+SHIPPED_WEIGHTS = Path(__file__).parent.parent / "weights"
 CONFIG_NAME = "config.json"
 CAMERA_HEAD = "camera_head"
+FOREGROUND = "foreground"
 WEIGHTS_NAME = "model.safetensors"
 # Weights from before there was another kind do not say which they are.
 _CONFIGS = {config.kind: config for config in (ModelConfig, PixelAlignedConfig)}
@@ -32,7 +39,7 @@ _EXPECTED = f"a model folder holds {CONFIG_NAME} and {WEIGHTS_NAME}"
 
 
 def save_pretrained(
-    model: Network | CameraHead,
+    model: Network | CameraHead | ForegroundNet,
     folder: Path,
     dtype: torch.dtype = torch.float16,
     extra: dict[str, Any] | None = None,
@@ -56,13 +63,21 @@ def load_pretrained(folder: Path) -> Network:
 
 def load_camera_head(model_folder: Path) -> CameraHead | None:
     """The camera head that belongs to a model, if it has one."""
-    folder = model_folder / CAMERA_HEAD
+    return _beside(model_folder / CAMERA_HEAD, CameraHeadConfig, CameraHead)
+
+
+def load_foreground_net(model_folder: Path) -> ForegroundNet | None:
+    """The foreground network that belongs to a model, if it has one."""
+    return _beside(model_folder / FOREGROUND, ForegroundConfig, ForegroundNet)
+
+
+def _beside(folder: Path, config_type: type, network: Callable[[Any], M]) -> M | None:
     if not folder.is_dir():
         return None
     config, tensors = _read(folder)
-    head = CameraHead(config_from_dict(CameraHeadConfig, config["model"], folder / CONFIG_NAME))
-    load_state(head, tensors, folder / WEIGHTS_NAME)
-    return head.eval()
+    net = network(config_from_dict(config_type, config["model"], folder / CONFIG_NAME))
+    load_state(net, tensors, folder / WEIGHTS_NAME)
+    return net.eval()
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -6,6 +6,7 @@ import io
 import math
 import warnings
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -64,14 +65,14 @@ def check_picture(data: bytes, limits: Limits) -> None:
         raise InputError(f"the picture has more than {limits.pixels:,} pixels; scale it down")
 
 
-def cut_out_small(picture: Picture, name: str) -> Picture:
+def cut_out_small(picture: Picture, name: str, model: Path) -> Picture:
     """The object in a picture file, without what is all transparent around it, at most 512 pixels large.
 
-    Raises `InputError`, which calls the picture by `name`.
+    `model` is the folder of the model that it is for. Raises `InputError`, which calls the picture by `name`.
     """
     assert isinstance(picture.content, bytes)
     with at_a_path(picture.content, name) as path:
-        photo = open_photo(path)
+        photo = open_photo(path, model=model)
     rgba = photo.rgba
     seen = rgba[3] > 0
     rows, columns = (torch.where(seen.any(dim))[0] for dim in (1, 0))

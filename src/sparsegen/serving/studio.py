@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
@@ -89,7 +90,7 @@ class Studio:
         pictures = []
         for i, picture in enumerate(order.pictures):
             progress.begin("cutting out the object", 0.3 * i / len(order.pictures))
-            pictures.append(_cut_out(picture, f"picture {i + 1}"))
+            pictures.append(_cut_out(picture, f"picture {i + 1}", pipeline.source))
         for i, picture in enumerate(pictures):
             progress.begin("finding the camera", 0.3 + 0.2 * i / len(pictures))
             pictures[i] = _estimated(pipeline, picture)
@@ -175,10 +176,10 @@ class _Progress:
         self._done += self._by
 
 
-def _cut_out(picture: Picture, name: str) -> Picture:
+def _cut_out(picture: Picture, name: str, model: Path) -> Picture:
     if isinstance(picture.content, Tensor):
         return picture
-    return cut_out_small(picture, name)
+    return cut_out_small(picture, name, model)
 
 
 def _estimated(pipeline: Pipeline, picture: Picture) -> Picture:

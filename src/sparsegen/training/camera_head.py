@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -29,6 +29,7 @@ from sparsegen.models.camera_head import (
     likely_directions,
 )
 from sparsegen.photos import typical_frames
+from sparsegen.training.disguises import disguised
 from sparsegen.training.pacing import ending_signals
 
 
@@ -112,7 +113,7 @@ def camera_batch(viewsets: Viewsets, recipe: CameraHeadTraining, step: int) -> C
         crops = torch.where(other[:, None, None, None], crops.flip(-1), crops)
         azimuths = torch.where(other, -azimuths, azimuths)
         frames = torch.where(other[:, None], frames * frames.new_tensor(MIRRORED_FRAME), frames)
-    return CameraBatch(_disguised(crops, generator), azimuths, elevations, frames)
+    return CameraBatch(disguised(crops, generator), azimuths, elevations, frames)
 
 
 def true_frames(alphas: Float[Tensor, "b h w"], cameras: Cameras) -> Float[Tensor, "b 4"]:
@@ -123,46 +124,6 @@ def true_frames(alphas: Float[Tensor, "b h w"], cameras: Cameras) -> Float[Tenso
     moved = (torch.stack([left + right, top + bottom], dim=-1) / 2 - middle) / typical[:, None]
     farther = (cameras.centers.norm(dim=-1) / RADIUS).log()
     return torch.cat([zoom.log()[:, None], moved, farther[:, None]], dim=-1)
-
-
-def _disguised(crops: Float[Tensor, "b 4 s s"], generator: torch.Generator) -> Float[Tensor, "b 4 s s"]:
-    """Pictures as other cameras, lights and paints would show the object; what is outside it stays white.
-
-    Exposures, tints and contrasts of their own; some without color or with channels exchanged, some blurred,
-    and from half of them patches are missing: lamps tell front from back, and where there are none, the rest
-    has to.
-    """
-    count = len(crops)
-
-    def draw(*size: int) -> Tensor:
-        return torch.rand(count, *size, generator=generator)
-
-    color, alpha = crops[:, :3], crops[:, 3:]
-    soft = F.avg_pool2d(F.avg_pool2d(crops - crops.new_tensor([1, 1, 1, 0])[:, None, None], 3, 1, 1), 3, 1, 1)
-    blurred = draw(1, 1, 1) < 0.2
-    color, alpha = torch.where(blurred, soft[:, :3] + 1, color), torch.where(blurred, soft[:, 3:], alpha)
-    # Straight color of the object; where there is next to none of it, what stands there does not count.
-    inside = ((color - (1 - alpha)) / alpha.clamp_min(1e-3)).clamp(0, 1)
-    exchanged = inside[torch.arange(count)[:, None], draw(3).argsort(1)]
-    inside = torch.where(draw(1, 1, 1) < 0.2, exchanged, inside)
-    gray = inside.mean(dim=1, keepdim=True)
-    inside = torch.lerp(inside, gray, (2 * draw(1, 1, 1) - 1).clamp_min(0))
-    average = (inside * alpha).sum((2, 3), keepdim=True) / alpha.sum((2, 3), keepdim=True).clamp_min(1)
-    missing = (draw(1, 1, 1) < 0.5) & _patches(count, crops.shape[-1], generator)
-    inside = torch.where(missing, average, inside)
-    gain = torch.exp(0.3 * torch.randn(count, 3, 1, 1, generator=generator))
-    contrast = torch.exp(0.5 * (2 * draw(1, 1, 1) - 1))
-    inside = (gain * inside.clamp_min(1e-4) ** contrast).clamp(0, 1)
-    return torch.cat([alpha * inside + 1 - alpha, alpha], dim=1)
-
-
-def _patches(count: int, size: int, generator: torch.Generator) -> Bool[Tensor, "b 1 s s"]:
-    """Up to three rectangles anywhere in each picture, of a tenth to a third of its sides."""
-    axis = (torch.arange(size) + 0.5) / size
-    middle = torch.rand(count, 3, 2, 1, generator=generator)
-    half = 0.05 + 0.12 * torch.rand(count, 3, 2, 1, generator=generator)
-    down, right = ((axis - middle).abs() < half).unbind(2)  # (b, 3, s)
-    return (down[..., :, None] & right[..., None, :]).any(dim=1, keepdim=True)
 
 
 @torch.no_grad()

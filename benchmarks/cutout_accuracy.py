@@ -1,0 +1,95 @@
+"""How well objects are cut out of photographs: cut-out pictures are laid over others, and cut out again.
+
+Prints for every method the intersection over union of its coverage with the true one (above a half), and how
+many are above 0.9. Objects lie without shadows, anywhere, on square parts of the backgrounds.
+
+python benchmarks/cutout_accuracy.py cutouts/ backgrounds/ --methods network grabcut
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from sparsegen.errors import InputError
+from sparsegen.formats.cutout import is_cut_out
+from sparsegen.formats.images import PICTURE_SUFFIXES, load_image, save_image
+from sparsegen.matting import remove_background
+from sparsegen.tables import markdown_table
+
+SIZE = 512
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cutouts", type=Path, help="a folder of pictures with alpha")
+    parser.add_argument("backgrounds", type=Path, help="a folder of pictures, searched with all below it")
+    parser.add_argument("--methods", nargs="+", default=["grabcut"])
+    parser.add_argument("--each", type=int, default=4, help="backgrounds for each object")
+    parser.add_argument("--save", type=Path, help="also write the composed pictures to this folder")
+    args = parser.parse_args()
+    rng = np.random.default_rng(0)
+    objects = {path.stem: load_image(path) for path in pictures(args.cutouts)}
+    backgrounds = [load_image(path)[:3] for path in pictures(args.backgrounds)]
+    scores: dict[str, list[list[float]]] = {}
+    for name, rgba in tqdm(objects.items(), leave=False):
+        if not is_cut_out(rgba):
+            raise SystemExit(f"{args.cutouts}: {name} has no alpha; give cut-out pictures")
+        for number in range(args.each):
+            background = backgrounds[rng.integers(len(backgrounds))]
+            photo, truth = compose(rgba, background, rng)
+            if args.save is not None:
+                save_image(args.save / f"{name}_{number}.png", photo)
+            found = [score(photo, truth, method) for method in args.methods]
+            scores.setdefault(name, []).append(found)
+    rows = [[name, *(f"{x:.2f}" for x in np.mean(found, axis=0))] for name, found in scores.items()]
+    every = np.concatenate(list(scores.values()))
+    rows.append(["all, median", *(f"{x:.3f}" for x in np.median(every, axis=0))])
+    rows.append(["all, above 0.9", *(f"{x:.0%}" for x in (every > 0.9).mean(axis=0))])
+    print(markdown_table(["object", *(Path(method).name for method in args.methods)], rows))
+
+
+def pictures(folder: Path) -> list[Path]:
+    """All picture files below a folder, in order."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+
+
+def compose(
+    rgba: Float[Tensor, "4 h w"], background: Float[Tensor, "3 h2 w2"], rng: np.random.Generator
+) -> tuple[Float[Tensor, "3 s s"], Float[Tensor, "s s"]]:
+    """The object, half to four fifths as wide or high as the picture, over a part of the background."""
+    side = round(min(background.shape[1:]) * rng.uniform(0.5, 1.0))
+    top, left = (int(rng.integers(length - side + 1)) for length in background.shape[1:])
+    part = background[None, :, top : top + side, left : left + side]
+    photo = F.interpolate(part, (SIZE, SIZE), mode="bilinear", antialias=True)[0]
+    scale = SIZE * rng.uniform(0.5, 0.8) / max(rgba.shape[1:])
+    size = [max(1, round(scale * length)) for length in rgba.shape[1:]]
+    premultiplied = torch.cat([rgba[:3] * rgba[3:], rgba[3:]])
+    small = F.interpolate(premultiplied[None], size, mode="bilinear", antialias=True)[0]
+    y, x = (int(rng.integers(SIZE // 20, SIZE - length - SIZE // 20)) for length in size)
+    truth = torch.zeros(SIZE, SIZE)
+    truth[y : y + size[0], x : x + size[1]] = small[3]
+    window = photo[:, y : y + size[0], x : x + size[1]]
+    window.copy_(small[:3] + (1 - small[3]) * window)
+    return photo, truth
+
+
+def score(photo: Float[Tensor, "3 s s"], truth: Float[Tensor, "s s"], method: str) -> float:
+    """Intersection over union; 0 where nothing is found."""
+    try:
+        found = remove_background(torch.cat([photo, torch.ones(1, SIZE, SIZE)]), method).rgba[3]
+    except InputError:
+        return 0.0
+    both, either = ((found > 0.5) & (truth > 0.5)).sum(), ((found > 0.5) | (truth > 0.5)).sum()
+    return float(both / either)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""Training of the foreground network: cut-outs of a viewset dataset, laid over backgrounds.
+
+Backgrounds are drawn at random: skies and grounds, noise of all scales, shapes, pieces of other objects,
+shadows; and photographs, where some are at hand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from sparsegen.data.packed import Viewsets
+from sparsegen.errors import InputError
+from sparsegen.formats.cutout import scaled_down
+from sparsegen.formats.images import PICTURE_SUFFIXES, load_image
+from sparsegen.models.foreground import ForegroundConfig, ForegroundNet
+from sparsegen.training.disguises import disguised
+from sparsegen.training.pacing import ending_signals
+
+_SHAPES = 8  # at most so many in a background
+_OCTAVES = 6
+_PHOTOGRAPH = 768  # pixels of the larger side are enough
+# The object's larger side, in sides of the picture.
+_SPANS = (0.3, 0.95)
+
+
+@dataclass(frozen=True)
+class ForegroundTraining:
+    """The recipe."""
+
+    steps: int = 4000
+    batch_size: int = 24
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    seed: int = 0
+
+
+def train_foreground(
+    viewsets: Viewsets,
+    recipe: ForegroundTraining,
+    photographs: Sequence[Float[Tensor, "3 h w"]] = (),
+    max_seconds: float | None = None,
+    start: ForegroundNet | None = None,
+) -> ForegroundNet:
+    """A trained network, in eval mode; it goes on from `start` where one is given, in place.
+
+    Half of the backgrounds are parts of `photographs`, where there are any. The learning rate falls over the
+    steps or the clock, whichever is further; SIGINT and SIGTERM end training early with what was learned.
+    """
+    torch.manual_seed(recipe.seed)
+    net = (start or ForegroundNet(ForegroundConfig())).train()
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(net.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
+    began = time.monotonic()
+    with ending_signals() as received, tqdm(total=recipe.steps, unit="step") as bar:
+        for step in range(recipe.steps):
+            clock = (time.monotonic() - began) / max_seconds if max_seconds else 0.0
+            progress = max(step / recipe.steps, clock)
+            if progress >= 1 or received:
+                break
+            optimizer.param_groups[0]["lr"] = recipe.lr * min(1, (step + 1) / 100) * (1 - progress)
+            pictures, alphas = foreground_batch(viewsets, recipe, step, photographs, net.config.size)
+            with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
+                logits = net(pictures)
+            logits = logits.float()
+            loss = F.binary_cross_entropy_with_logits(logits, alphas)
+            found = logits.sigmoid()
+            both, sizes = (found * alphas).sum((1, 2)), (found + alphas).sum((1, 2))
+            loss = loss + (1 - (2 * both + 1) / (sizes + 1)).mean()  # Dice
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            bar.update()
+            if step % 50 == 0:
+                bar.set_postfix(loss=f"{float(loss.detach()):.3f}")
+    return net.eval()
+
+
+def foreground_batch(
+    viewsets: Viewsets,
+    recipe: ForegroundTraining,
+    step: int,
+    photographs: Sequence[Float[Tensor, "3 h w"]] = (),
+    size: int = 128,
+) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b s s"]]:
+    """Opaque pictures of objects before backgrounds, and the objects' coverage."""
+    rng = np.random.default_rng((recipe.seed, 7, step))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    count = recipe.batch_size
+    pictures = backgrounds(count, size, generator)
+    for index in np.flatnonzero(rng.random(count) < 0.5).tolist() if photographs else ():
+        photograph = photographs[int(rng.integers(len(photographs)))]
+        pictures[index] = _part(photograph, size, rng)
+    for span, chance in (((0.1, 0.35), 0.4), (_SPANS, 1.0)):  # what stands behind, then the object
+        color, alpha = _objects(viewsets, count, size, span, rng, generator)
+        shown = (torch.rand(count, 1, 1, generator=generator) < chance).float()
+        alpha = alpha * shown
+        shadow = _shadows(alpha, generator)[:, None]
+        pictures = alpha[:, None] * color + (1 - alpha[:, None]) * (1 - shadow) * pictures
+    return _developed(pictures, generator), alpha
+
+
+def load_photographs(folder: Path) -> list[Float[Tensor, "3 h w"]]:
+    """All pictures of a folder and those below it, small; `InputError` where there is none."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    if not found:
+        raise InputError(f"{folder}: holds no pictures; give a folder of photographs for backgrounds")
+    return [scaled_down(load_image(path)[:3], _PHOTOGRAPH) for path in found]
+
+
+def backgrounds(count: int, size: int, generator: torch.Generator) -> Float[Tensor, "b 3 s s"]:
+    """A sky over a ground, shapes before them, and noise from coarse to fine over everything."""
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(count, *shape, generator=generator)
+
+    axis = (torch.arange(size) + 0.5) / size
+    row, column = axis[None, None, :, None], axis[None, None, None, :]
+    top, bottom, slope = draw(3, 1, 1), draw(3, 1, 1), 0.3 * (2 * draw(3, 1, 1) - 1)
+    horizon = 0.2 + 0.8 * draw(1, 1, 1)
+    picture = torch.where(row < horizon, top, bottom) + slope * (row - 0.5)
+    picture = picture.expand(count, 3, size, size)
+    for number in range(_SHAPES):
+        middle, half = draw(2, 1, 1, 1), 0.02 + 0.3 * draw(2, 1, 1, 1) ** 2
+        away = (
+            torch.stack(
+                [
+                    (column - middle[:, 0]).expand(-1, -1, size, -1),
+                    (row - middle[:, 1]).expand(-1, -1, -1, size),
+                ],
+                dim=1,
+            ).abs()
+            / half
+        )
+        flat, round_ = away.amax(1) < 1, away.square().sum(1) < 1
+        inside = torch.where(draw(1, 1, 1) < 0.7, flat, round_) & (draw(1, 1, 1) * _SHAPES > number)
+        picture = torch.where(inside, draw(3, 1, 1), picture)
+    gray = draw(1, 1, 1)
+    for octave in range(1, _OCTAVES + 1):
+        noise = torch.randn(count, 3, 2**octave + 1, 2**octave + 1, generator=generator)
+        noise = torch.lerp(noise, noise[:, :1], gray)
+        smooth = F.interpolate(noise, (size, size), mode="bilinear")
+        picture = picture + 0.15 * draw(1, 1, 1) ** 2 * smooth
+    picture = torch.lerp(picture, picture.mean(1, keepdim=True), draw(1, 1, 1))
+    soft = F.avg_pool2d(picture, 9, 1, 4, count_include_pad=False)
+    return torch.where(draw(1, 1, 1) < 0.4, soft, picture).clamp(0, 1)
+
+
+def _part(photograph: Float[Tensor, "3 h w"], size: int, rng: np.random.Generator) -> Float[Tensor, "3 s s"]:
+    """A square from anywhere in a photograph, mirrored or not."""
+    side = max(1, round(min(photograph.shape[1:]) * rng.uniform(0.2, 1.0)))
+    top, left = (int(rng.integers(length - side + 1)) for length in photograph.shape[1:])
+    part = photograph[None, :, top : top + side, left : left + side]
+    part = F.interpolate(part, (size, size), mode="bilinear", antialias=True)[0]
+    return part.flip(-1) if rng.random() < 0.5 else part
+
+
+def _objects(
+    viewsets: Viewsets,
+    count: int,
+    size: int,
+    span: tuple[float, float],
+    rng: np.random.Generator,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b s s"]]:
+    """Straight color and coverage of random objects: disguised, of any size within `span`, tilted a little,
+    anywhere; a few reach out of the picture."""
+    total, view_count = viewsets.images.shape[:2]
+    views = viewsets.views(rng.integers(total, size=count), rng.integers(view_count, size=(count, 1)))
+    assert views.alphas is not None
+    rgba = disguised(torch.cat([views.images[:, 0], views.alphas[:, :1]], dim=1), generator)
+    straight = (rgba[:, :3] - (1 - rgba[:, 3:])) / rgba[:, 3:].clamp_min(1e-3)
+    visible = rgba[:, 3] > 0.1
+    axis = torch.linspace(-1, 1, rgba.shape[-1])
+
+    def extent(covered: Tensor) -> tuple[Tensor, Tensor]:
+        low = torch.where(covered, axis, torch.inf).amin(1)
+        high = torch.where(covered, axis, -torch.inf).amax(1)
+        return low, high
+
+    (left, right), (top, bottom) = extent(visible.any(1)), extent(visible.any(2))
+    larger = torch.maximum(right - left, bottom - top).clamp_min(0.05) / 2
+    wanted = span[0] + (span[1] - span[0]) * torch.rand(count, generator=generator)
+    zoom = larger / wanted  # of the picture's coordinates against the output's
+    room = (1.08 - wanted).clamp_min(0.05)
+    place = room[:, None] * (2 * torch.rand(count, 2, generator=generator) - 1)
+    angle = 0.08 * torch.randn(count, generator=generator)
+    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    cos, sin = zoom * angle.cos(), zoom * angle.sin()
+    middle = torch.stack([(left + right) / 2, (top + bottom) / 2], dim=1)
+    turn = torch.stack([torch.stack([mirror * cos, -mirror * sin], 1), torch.stack([sin, cos], 1)], dim=1)
+    shift = middle - (turn @ place[..., None])[..., 0]
+    grid = F.affine_grid(
+        torch.cat([turn, shift[..., None]], dim=2), [count, 4, size, size], align_corners=False
+    )
+    moved = F.grid_sample(torch.cat([straight * rgba[:, 3:], rgba[:, 3:]], dim=1), grid, align_corners=False)
+    alpha = moved[:, 3].clamp(0, 1)
+    return (moved[:, :3] / alpha[:, None].clamp_min(1e-3)).clamp(0, 1), alpha
+
+
+def _shadows(alpha: Float[Tensor, "b s s"], generator: torch.Generator) -> Float[Tensor, "b s s"]:
+    """How dark the background is around the objects' lower edges."""
+    count, size, _ = alpha.shape
+    below = F.pad(alpha, (0, 0, max(1, size // 20), 0))[:, :size]
+    wide = size // 16 * 2 + 1
+    soft = F.avg_pool2d(below[:, None], (size // 32 * 2 + 1, wide), 1, (size // 32, wide // 2))[:, 0]
+    low = (soft.cumsum(1) / soft.sum(1, keepdim=True).clamp_min(1e-3)).square()  # only near the ground
+    strength = (1.4 * torch.rand(count, 1, 1, generator=generator) - 0.4).clamp_min(0)
+    return (strength * soft * low).clamp(0, 0.9)
+
+
+def _developed(pictures: Float[Tensor, "b 3 s s"], generator: torch.Generator) -> Float[Tensor, "b 3 s s"]:
+    """As cameras deliver them: exposures and tints of their own, some blurred, all with noise."""
+    count = len(pictures)
+    gain = torch.exp(0.2 * torch.randn(count, 1, 1, 1, generator=generator))
+    gain = gain * torch.exp(0.08 * torch.randn(count, 3, 1, 1, generator=generator))
+    soft = F.avg_pool2d(pictures, 3, 1, 1, count_include_pad=False)
+    blurred = torch.rand(count, 1, 1, 1, generator=generator) < 0.3
+    pictures = torch.where(blurred, soft, pictures)
+    noise = 0.04 * torch.rand(count, 1, 1, 1, generator=generator)
+    return (gain * pictures + noise * torch.randn(pictures.shape, generator=generator)).clamp(0, 1)
+
+
+@torch.no_grad()
+def overlaps(net: ForegroundNet, viewsets: Viewsets, batches: int = 4) -> Float[Tensor, "n"]:
+    """Intersection over union of what the network finds with the objects, in pictures made of a dataset."""
+    recipe, found = ForegroundTraining(seed=-1 % 2**32), []
+    for step in range(batches):
+        pictures, alphas = foreground_batch(viewsets, recipe, step, (), net.config.size)
+        inside, truth = net(pictures) > 0, alphas > 0.5
+        found.append((inside & truth).sum((1, 2)) / (inside | truth).sum((1, 2)).clamp_min(1))
+    return torch.cat(found)
