@@ -83,6 +83,19 @@ def test_the_shipped_network_cuts_a_car_out(over_a_photograph, no_onnx):
     torch.testing.assert_close(remove_background(photo, "network").rgba, cut.rgba)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.03])
+def test_a_border_that_is_nearly_plain_is_not_believed(true_alpha, no_onnx, monkeypatch, noise):
+    """A gray wall with a dark rail along it is no object. Before a backdrop it is for the border to say."""
+    monkeypatch.setattr(network, "load_net", lambda folder: RedNet())
+    torch.manual_seed(0)
+    wall = 0.5 + noise * torch.randn(3, *true_alpha.shape)
+    wall[:, 96:112] -= 0.3
+    photo = true_alpha * torch.tensor([0.9, 0.1, 0.1])[:, None, None] + (1 - true_alpha) * wall
+    cut = remove_background(torch.cat([photo.clamp(0, 1), torch.ones(1, *true_alpha.shape)]))
+    assert cut.method.startswith("the model's" if noise else "its plain")
+    assert (overlap(cut.rgba[3], true_alpha) > 0.95) == bool(noise)
+
+
 def test_a_model_without_one_says_so(tmp_path, over_a_photograph, no_onnx):
     with pytest.raises(InputError, match="has no foreground network"):
         remove_background(over_a_photograph[0], "network", model=tmp_path)

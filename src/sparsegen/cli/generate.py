@@ -35,8 +35,9 @@ a CSV file: a first line `picture,mask,azimuth,elevation` (only `picture` must b
 each picture; files are relative to the table. A picture that fails does not stop the others.
 
 What is object and what is background: an RGBA picture's alpha says so, or --mask. Else --matting does:
-  auto       an ONNX model in ~/.u2net (rembg's) if there is one; else the border's color if that is plain;
-             else the model's own network, if it is sure; else GrabCut, if OpenCV is installed
+  auto       an ONNX model in ~/.u2net (rembg's) if there is one; else the border's color if that is plain
+             (and, where it is noisy, unless the model's own network is sure of another cut-out); else that
+             network, if it is sure; else GrabCut, if OpenCV is installed
   border     what is connected to the border and has its color is background
   network    the foreground network that came with the model, for vehicles if it is the shipped one
   grabcut    GrabCut, seeded from the border (needs opencv-python-headless)

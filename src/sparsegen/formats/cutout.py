@@ -56,6 +56,14 @@ def is_cut_out(rgba: Float[Tensor, "4 h w"]) -> bool:
     return bool((rgba[3] < 0.99).float().mean() > 1e-3)
 
 
+def is_even(rgba: Float[Tensor, "4 h w"]) -> bool:
+    """Whether a picture's border is plain with hardly any noise: a backdrop, no wall and no road."""
+    try:
+        return _background(scaled_down(rgba[:3]), "")[1] <= _TOLERANCE[0]
+    except InputError:
+        return False
+
+
 def cut_out(rgba: Float[Tensor, "4 h w"], name: str = "the picture") -> Float[Tensor, "4 h w"]:
     """Make the plain background of an opaque picture transparent; pictures with alpha stay as they are.
 

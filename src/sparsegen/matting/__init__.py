@@ -1,8 +1,9 @@
 """Taking the background away: what in a picture is the object.
 
-A picture with alpha, or a mask, says so itself. Else a segmentation model does, where one is installed;
-else the plain color of the border; else the foreground network that came with the model, if it is sure to see
-an object of the model's kind; else GrabCut, seeded from the border.
+A picture with alpha, or a mask, says so itself. Else a segmentation model does, where one is installed. Else
+the plain color of the border does, unless that is noisy and the foreground network that came with the model
+is sure to see an object of its kind elsewhere. Where the border is not plain, that network does; where it is
+not sure, GrabCut, seeded from the border.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparsegen.errors import InputError
-from sparsegen.formats.cutout import cut_out, is_cut_out, scaled_down, without_specks
-from sparsegen.models.pretrained import SHIPPED_WEIGHTS
+from sparsegen.formats.cutout import cut_out, is_cut_out, is_even, scaled_down, without_specks
+from sparsegen.models.pretrained import FOREGROUND, SHIPPED_WEIGHTS
 
 AUTO, BORDER, NETWORK, GRABCUT = "auto", "border", "network", "grabcut"
 _SMALLEST_SHARE = 1e-3  # of the picture: less is no object
+# A plain background's cut-out and the foreground network's mean the same object from this overlap on.
+_AGREED = 0.8
 # How far, in shares of the picture's larger side, an edge pixel looks for the object's own color.
 _REACH = 0.01
 # Pixels along the edge, inside, that may still be mixed with the background: masks are rarely that sharp.
@@ -103,41 +106,56 @@ def _best(rgba: Float[Tensor, "4 h w"], name: str, model: str | Path | None) -> 
 
         if (path := find_model()) is not None:
             return _model(rgba, path, name)
+    seen = None if is_even(rgba) else _seen(rgba, SHIPPED_WEIGHTS if model is None else Path(model))
     try:
-        return CutOut(cut_out(rgba, name), "its plain background")
-    except InputError as error:
-        not_plain = error
-    try:
-        return _by_network(rgba, name, model)
+        plain = cut_out(rgba, name)
     except InputError:
-        if find_spec("cv2") is None:
-            raise not_plain from None
-    return _grabcut(rgba, name)
+        if seen is None and find_spec("cv2") is None:
+            raise
+        return _grabcut(rgba, name) if seen is None else _with_edges(rgba, seen, name)
+    if seen is not None and _overlap(seen, plain[3]) < _AGREED:  # a road or a wall is nearly plain, too
+        return _with_edges(rgba, seen, name)
+    return CutOut(plain, "its plain background")
 
 
 def _by_network(rgba: Float[Tensor, "4 h w"], name: str, model: str | Path | None) -> CutOut:
-    from sparsegen.matting.network import find_object, load_net
-
     folder = SHIPPED_WEIGHTS if model is None else Path(model)
-    net = load_net(folder)
-    if net is None:
+    if not (folder / FOREGROUND).is_dir():
         raise InputError(
             f"--matting network: {folder} has no foreground network; `sparsegen foreground` trains one, "
             "or choose another way"
         )
-    rgb = scaled_down(rgba[:3])
-    coverage = find_object(net, rgb)
+    coverage = _seen(rgba, folder)
     if coverage is None:
         raise InputError(
             f"{name}: the model's foreground network is not sure to see an object in it; "
             "give a picture with alpha (RGBA PNG), or a --mask"
         )
-    method = "the model's foreground network"
+    return _with_edges(rgba, coverage, name)
+
+
+def _seen(rgba: Float[Tensor, "4 h w"], folder: Path) -> Float[Tensor, "h2 w2"] | None:
+    """What the foreground network of a model folder finds, if there is one and it is sure."""
+    from sparsegen.matting.network import find_object, load_net
+
+    net = load_net(folder)
+    return None if net is None else find_object(net, scaled_down(rgba[:3]))
+
+
+def _with_edges(rgba: Float[Tensor, "4 h w"], coverage: Float[Tensor, "h2 w2"], name: str) -> CutOut:
+    """The cut-out of what the foreground network has found."""
+    rgb, method = scaled_down(rgba[:3]), "the model's foreground network"
     if find_spec("cv2") is not None:
         from sparsegen.matting.grabcut import refined
 
         coverage, method = refined(rgb, coverage), f"{method}, its edges by GrabCut"
     return CutOut(_with_clean_edges(rgb, _checked(coverage, name)), method)
+
+
+def _overlap(a: Float[Tensor, "h w"], b: Float[Tensor, "h w"]) -> float:
+    """Intersection over union."""
+    first, second = a > 0.5, b > 0.5
+    return float((first & second).sum() / (first | second).sum().clamp_min(1))
 
 
 def _model(rgba: Float[Tensor, "4 h w"], path: Path, name: str) -> CutOut:
