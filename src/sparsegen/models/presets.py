@@ -90,8 +90,8 @@ def tiny() -> ModelConfig:
 
 
 def wide() -> ModelConfig:
-    """The model to train on a server's cores: `tiny`, out of which it can grow, with twice as many channels,
-    more blocks and one more correction; 2,048 Gaussians."""
+    """The model to train on a server's cores: `tiny`, out of which it can grow, with twice as many channels
+    and more blocks; 2,048 Gaussians."""
     small = tiny()
     return replace(
         small,
@@ -100,7 +100,6 @@ def wide() -> ModelConfig:
         feed_forward=2 * small.feed_forward,
         sharp_width=2 * small.sharp_width,
         detail_blocks=4,
-        corrections=4,
         image_encoder=replace(small.image_encoder, depth=6),
     )
 
