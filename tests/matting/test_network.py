@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from sparsegen.cli.main import main
@@ -12,17 +11,17 @@ from sparsegen.errors import InputError
 from sparsegen.formats.images import load_image, save_image
 from sparsegen.matting import network, remove_background
 from sparsegen.matting.grabcut import refined
-from sparsegen.models.foreground import ForegroundConfig
+from sparsegen.models.foreground import ForegroundConfig, ForegroundNet
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-class RedNet(nn.Module):
+class RedNet(ForegroundNet):
     """Knows red from everything else, as sure of it as it is told to be."""
 
     def __init__(self, strength=40.0):
-        super().__init__()
-        self.config, self.strength = ForegroundConfig(size=64), strength
+        super().__init__(ForegroundConfig(size=64))
+        self.strength = strength
 
     def forward(self, pictures):
         return self.strength * (pictures[:, 0] - pictures[:, 1:].amax(1) - 0.3)
