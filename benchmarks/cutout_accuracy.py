@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from sparsegen.errors import InputError
 from sparsegen.formats.cutout import is_cut_out
-from sparsegen.formats.images import PICTURE_SUFFIXES, load_image, save_image
+from sparsegen.formats.images import load_image, pictures_below, save_image
 from sparsegen.matting import remove_background
+from sparsegen.metrics import alpha_iou
 from sparsegen.tables import markdown_table
 
 SIZE = 512
@@ -36,8 +37,8 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="also write the composed pictures to this folder")
     args = parser.parse_args()
     rng = np.random.default_rng(0)
-    objects = {path.stem: load_image(path) for path in pictures(args.cutouts)}
-    backgrounds = [load_image(path)[:3] for path in pictures(args.backgrounds)]
+    objects = {path.stem: load_image(path) for path in pictures_below(args.cutouts)}
+    backgrounds = [load_image(path)[:3] for path in pictures_below(args.backgrounds)]
     scores: dict[str, list[list[float]]] = {}
     for name, rgba in tqdm(objects.items(), leave=False):
         if not is_cut_out(rgba):
@@ -54,11 +55,6 @@ def main() -> None:
     rows.append(["all, median", *(f"{x:.3f}" for x in np.median(every, axis=0))])
     rows.append(["all, above 0.9", *(f"{x:.0%}" for x in (every > 0.9).mean(axis=0))])
     print(markdown_table(["object", *(Path(method).name for method in args.methods)], rows))
-
-
-def pictures(folder: Path) -> list[Path]:
-    """All picture files below a folder, in order."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
 
 
 def compose(
@@ -87,8 +83,7 @@ def score(photo: Float[Tensor, "3 s s"], truth: Float[Tensor, "s s"], method: st
         found = remove_background(torch.cat([photo, torch.ones(1, SIZE, SIZE)]), method).rgba[3]
     except InputError:
         return 0.0
-    both, either = ((found > 0.5) & (truth > 0.5)).sum(), ((found > 0.5) | (truth > 0.5)).sum()
-    return float(both / either)
+    return float(alpha_iou(found, truth))
 
 
 if __name__ == "__main__":

@@ -86,7 +86,9 @@ def cut_out(rgba: Float[Tensor, "4 h w"], name: str = "the picture") -> Float[Te
 def scaled_down(rgb: Float[Tensor, "3 h w"], largest: int = _WORKING_SIZE) -> Float[Tensor, "3 h2 w2"]:
     """With sides of at most `largest` pixels, by default those at which pictures are cut out."""
     height, width = rgb.shape[1:]
-    scale = min(1.0, largest / max(height, width))
+    scale = largest / max(height, width)
+    if scale >= 1:
+        return rgb
     rows = _averaging(height, max(1, round(height * scale)), 0, height)
     columns = _averaging(width, max(1, round(width * scale)), 0, width)
     return rows @ rgb @ columns.mT

@@ -37,6 +37,11 @@ _EXIF_BLOCK, _EXIF_FOCAL_35 = 0x8769, 0xA405
 _GAP = 4  # pixels between the pictures of a sheet
 
 
+def pictures_below(folder: Path) -> list[Path]:
+    """All picture files of a folder and of those in it, in order."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+
+
 def load_image(path: str | Path) -> Float[Tensor, "4 h w"]:
     """A picture as RGBA in [0, 1], straight alpha, sRGB, turned the way its EXIF orientation says.
 

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from sparsegen.errors import InputError
 from sparsegen.formats.cutout import cut_out, is_cut_out, is_even, scaled_down, without_specks
+from sparsegen.metrics import alpha_iou
 from sparsegen.models.pretrained import FOREGROUND, SHIPPED_WEIGHTS
 
 AUTO, BORDER, NETWORK, GRABCUT = "auto", "border", "network", "grabcut"
@@ -106,6 +107,8 @@ def _best(rgba: Float[Tensor, "4 h w"], name: str, model: str | Path | None) -> 
 
         if (path := find_model()) is not None:
             return _model(rgba, path, name)
+    rgb = scaled_down(rgba[:3])  # once: what follows finds it small enough
+    rgba = torch.cat([rgb, torch.ones_like(rgb[:1])])
     seen = None if is_even(rgba) else _seen(rgba, SHIPPED_WEIGHTS if model is None else Path(model))
     try:
         plain = cut_out(rgba, name)
@@ -113,7 +116,7 @@ def _best(rgba: Float[Tensor, "4 h w"], name: str, model: str | Path | None) -> 
         if seen is None and find_spec("cv2") is None:
             raise
         return _grabcut(rgba, name) if seen is None else _with_edges(rgba, seen, name)
-    if seen is not None and _overlap(seen, plain[3]) < _AGREED:  # a road or a wall is nearly plain, too
+    if seen is not None and alpha_iou(seen, plain[3]) < _AGREED:  # a road or a wall is nearly plain, too
         return _with_edges(rgba, seen, name)
     return CutOut(plain, "its plain background")
 
@@ -150,12 +153,6 @@ def _with_edges(rgba: Float[Tensor, "4 h w"], coverage: Float[Tensor, "h2 w2"], 
 
         coverage, method = refined(rgb, coverage), f"{method}, its edges by GrabCut"
     return CutOut(_with_clean_edges(rgb, _checked(coverage, name)), method)
-
-
-def _overlap(a: Float[Tensor, "h w"], b: Float[Tensor, "h w"]) -> float:
-    """Intersection over union."""
-    first, second = a > 0.5, b > 0.5
-    return float((first & second).sum() / (first | second).sum().clamp_min(1))
 
 
 def _model(rgba: Float[Tensor, "4 h w"], path: Path, name: str) -> CutOut:

@@ -3,7 +3,6 @@ frames as targets."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from sparsegen.cameras import RADIUS, Cameras
 from sparsegen.data.packed import Viewsets
@@ -30,7 +28,7 @@ from sparsegen.models.camera_head import (
 )
 from sparsegen.photos import typical_frames
 from sparsegen.training.disguises import disguised
-from sparsegen.training.pacing import ending_signals
+from sparsegen.training.pacing import falling_steps
 
 
 @dataclass(frozen=True)
@@ -60,26 +58,18 @@ def train_camera_head(
     torch.manual_seed(recipe.seed)
     head = (start or CameraHead(CameraHeadConfig())).train()
     optimizer = torch.optim.AdamW(head.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
-    began = time.monotonic()
-    with ending_signals() as received, tqdm(total=recipe.steps, unit="step") as bar:
-        for step in range(recipe.steps):
-            clock = (time.monotonic() - began) / max_seconds if max_seconds else 0.0
-            progress = max(step / recipe.steps, clock)
-            if progress >= 1 or received:
-                break
-            optimizer.param_groups[0]["lr"] = recipe.lr * min(1, (step + 1) / 100) * (1 - progress)
-            batch = camera_batch(viewsets, recipe, step)
-            logits, frames = head.directions_and_frames(batch.crops, batch.azimuths, batch.elevations)
-            targets = cell_targets(batch.azimuths, batch.elevations)
-            loss = F.cross_entropy(logits.flatten(1), targets.flatten(1))
-            spreads = frames.new_tensor(FRAME_SPREADS)
-            loss = loss + F.smooth_l1_loss(frames / spreads, batch.frames / spreads, beta=0.1)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            bar.update()
-            if step % 50 == 0:
-                bar.set_postfix(loss=f"{float(loss.detach()):.3f}")
+    for step, bar in falling_steps(optimizer, recipe.lr, recipe.steps, max_seconds):
+        batch = camera_batch(viewsets, recipe, step)
+        logits, frames = head.directions_and_frames(batch.crops, batch.azimuths, batch.elevations)
+        targets = cell_targets(batch.azimuths, batch.elevations)
+        loss = F.cross_entropy(logits.flatten(1), targets.flatten(1))
+        spreads = frames.new_tensor(FRAME_SPREADS)
+        loss = loss + F.smooth_l1_loss(frames / spreads, batch.frames / spreads, beta=0.1)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if step % 50 == 0:
+            bar.set_postfix(loss=f"{float(loss.detach()):.3f}")
     return head.eval()
 
 

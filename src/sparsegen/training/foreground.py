@@ -6,7 +6,6 @@ shadows; and photographs, where some are at hand.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +15,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from sparsegen.data.packed import Viewsets
 from sparsegen.errors import InputError
 from sparsegen.formats.cutout import scaled_down
-from sparsegen.formats.images import PICTURE_SUFFIXES, load_image
+from sparsegen.formats.images import load_image, pictures_below
+from sparsegen.metrics import alpha_iou
 from sparsegen.models.foreground import ForegroundConfig, ForegroundNet
 from sparsegen.training.disguises import disguised
-from sparsegen.training.pacing import ending_signals
+from sparsegen.training.pacing import falling_steps
 
 _SHAPES = 8  # at most so many in a background
 _OCTAVES = 6
@@ -60,29 +59,21 @@ def train_foreground(
     net = (start or ForegroundNet(ForegroundConfig())).train()
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(net.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
-    began = time.monotonic()
-    with ending_signals() as received, tqdm(total=recipe.steps, unit="step") as bar:
-        for step in range(recipe.steps):
-            clock = (time.monotonic() - began) / max_seconds if max_seconds else 0.0
-            progress = max(step / recipe.steps, clock)
-            if progress >= 1 or received:
-                break
-            optimizer.param_groups[0]["lr"] = recipe.lr * min(1, (step + 1) / 100) * (1 - progress)
-            pictures, alphas = foreground_batch(viewsets, recipe, step, photographs, net.config.size)
-            with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
-                logits = net(pictures)
-            logits = logits.float()
-            loss = F.binary_cross_entropy_with_logits(logits, alphas)
-            found = logits.sigmoid()
-            both, sizes = (found * alphas).sum((1, 2)), (found + alphas).sum((1, 2))
-            loss = loss + (1 - (2 * both + 1) / (sizes + 1)).mean()  # Dice
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            bar.update()
-            if step % 50 == 0:
-                bar.set_postfix(loss=f"{float(loss.detach()):.3f}")
+    for step, bar in falling_steps(optimizer, recipe.lr, recipe.steps, max_seconds):
+        pictures, alphas = foreground_batch(viewsets, recipe, step, photographs, net.config.size)
+        with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
+            logits = net(pictures)
+        logits = logits.float()
+        loss = F.binary_cross_entropy_with_logits(logits, alphas)
+        found = logits.sigmoid()
+        both, sizes = (found * alphas).sum((1, 2)), (found + alphas).sum((1, 2))
+        loss = loss + (1 - (2 * both + 1) / (sizes + 1)).mean()  # Dice
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if step % 50 == 0:
+            bar.set_postfix(loss=f"{float(loss.detach()):.3f}")
     return net.eval()
 
 
@@ -112,7 +103,7 @@ def foreground_batch(
 
 def load_photographs(folder: Path) -> list[Float[Tensor, "3 h w"]]:
     """All pictures of a folder and those below it, small; `InputError` where there is none."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    found = pictures_below(folder)
     if not found:
         raise InputError(f"{folder}: holds no pictures; give a folder of photographs for backgrounds")
     return [scaled_down(load_image(path)[:3], _PHOTOGRAPH) for path in found]
@@ -237,6 +228,6 @@ def overlaps(net: ForegroundNet, viewsets: Viewsets, batches: int = 4) -> Float[
     recipe, found = ForegroundTraining(seed=-1 % 2**32), []
     for step in range(batches):
         pictures, alphas = foreground_batch(viewsets, recipe, step, (), net.config.size)
-        inside, truth = net(pictures) > 0, alphas > 0.5
-        found.append((inside & truth).sum((1, 2)) / (inside | truth).sum((1, 2)).clamp_min(1))
-    return torch.cat(found)
+        found.append(alpha_iou(net(pictures).sigmoid(), alphas))
+    scores = torch.cat(found)
+    return scores[~scores.isnan()]  # without objects that nothing is seen of

@@ -10,6 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import torch
+from tqdm import tqdm
+
+# Steps over which the learning rate of `falling_steps` rises first.
+_WARM_UP = 100
+
 logger = logging.getLogger(__name__)
 
 
@@ -56,3 +62,23 @@ def ending_signals() -> Iterator[list[str]]:
         yield received
     finally:
         restore()
+
+
+def falling_steps(
+    optimizer: torch.optim.Optimizer, lr: float, steps: int, max_seconds: float | None
+) -> Iterator[tuple[int, tqdm]]:
+    """Numbers of the steps of a short training run, and its progress bar.
+
+    The first group's learning rate warms up, then falls to nothing over the steps or the clock, whichever is
+    further; SIGINT and SIGTERM end the run early.
+    """
+    began = time.monotonic()
+    with ending_signals() as received, tqdm(total=steps, unit="step") as bar:
+        for step in range(steps):
+            clock = (time.monotonic() - began) / max_seconds if max_seconds else 0.0
+            progress = max(step / steps, clock)
+            if progress >= 1 or received:
+                break
+            optimizer.param_groups[0]["lr"] = lr * min(1, (step + 1) / _WARM_UP) * (1 - progress)
+            yield step, bar
+            bar.update()
