@@ -49,6 +49,11 @@ def test_settings_can_be_read_before_a_run_is_complete():
     assert "num_queries: 512" in config_text(["model=base"])
 
 
+def test_matrices_that_are_cut_up_are_no_matter_for_muon():
+    with pytest.raises(InputError, match="FSDP cuts matrices up"):
+        compose_config([*ENOUGH, "matrices=muon", "strategy=fsdp"])
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
@@ -63,6 +68,7 @@ def test_settings_can_be_read_before_a_run_is_complete():
         ("max_time=soon", r"^max_time=soon: expected a duration such as 90s"),
         ("sitting=", r"^sitting=: expected a duration"),
         ("anchors=cube", r"^anchors=cube: expected hull, model or fixed_random"),
+        ("matrices=shampoo", r"^optimizer\.matrices=shampoo: expected adamw or muon"),
         ("name=[1,", r"^name=\[1,: "),
         ("max_time", r"^max_time: expected KEY=VALUE"),
         ("num_queries=0", r"^num_queries=0: expected at least 1"),

@@ -11,6 +11,7 @@ from safetensors.torch import load
 
 from sparsegen.errors import InputError
 from sparsegen.models import SparseGen
+from sparsegen.training import optimization
 from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
 from sparsegen.training.config import save_config
 from sparsegen.training.devices import build_fabric
@@ -158,3 +159,19 @@ def test_nothing_is_overwritten_and_too_little_room_is_said(run, tmp_path):
         restore(tmp_path / "out", run)
     with pytest.raises(InputError, match="not a training run with a checkpoint"):
         shrink(tmp_path / "nothing", tmp_path / "other")
+
+
+def test_a_run_with_muon_goes_on_without_its_momentum(tiny_config, two_balls, tmp_path, monkeypatch):
+    monkeypatch.setattr(optimization, "_LEAST_SIDE", 16)
+    config = replace(tiny_config, optimizer=replace(tiny_config.optimizer, matrices="muon"))
+    folder = tmp_path / "muon"
+    folder.mkdir()
+    save_config(config, folder / "config.yaml")
+    trainer_of(config, two_balls, folder).fit()
+    assert any("momentum_buffer" in entry for entry in newest(folder)["optimizer"]["state"].values())
+    shrink(folder, tmp_path / "out")
+    checkpoint = restore(tmp_path / "out", tmp_path / "again")
+    trainer = trainer_of(replace(config, max_steps=10), two_balls, tmp_path / "again")
+    trainer.resume(checkpoint)
+    assert trainer.fit() == "finished"
+    assert trainer.step == 10

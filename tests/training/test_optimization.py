@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -7,7 +8,12 @@ import torch
 
 from sparsegen.errors import InputError
 from sparsegen.models import SparseGen
-from sparsegen.training.optimization import OptimizerConfig, build_optimizer, learning_rate, set_learning_rate
+from sparsegen.training.optimization import (
+    OptimizerConfig,
+    build_optimizer,
+    learning_rate,
+    set_learning_rate,
+)
 
 
 def test_learning_rate_closed_form():
@@ -60,6 +66,74 @@ def test_parts_of_the_network_have_rates_of_their_own(tiny_config):
     assert moved["unit_anchors"] == 0
     assert moved["image_encoder.norm.bias"] == pytest.approx(0.001, rel=1e-3)
     assert moved["encoder.0.norm1.bias"] == pytest.approx(0.01, rel=1e-3)
+
+
+class Layers(torch.nn.Module):
+    """A large matrix, a narrow one and a bias."""
+
+    def __init__(self):
+        super().__init__()
+        self.large = torch.nn.Linear(96, 128)
+        self.narrow = torch.nn.Linear(128, 3, bias=False)
+
+
+def test_muon_goes_as_far_in_weak_directions_as_in_strong_ones():
+    """Singular values of a step are nearly equal where the gradient's are not, and its entries on average as
+    large as AdamW's, 0.2 of the rate."""
+    torch.manual_seed(0)
+    layers, rate = Layers(), 0.01
+    optimizer = build_optimizer(layers, OptimizerConfig(lr=rate, weight_decay=0.0, matrices="muon"))
+    gradient = torch.randn(128, 8) @ torch.randn(8, 96) + 0.2 * torch.randn(
+        128, 96
+    )  # eight strong directions
+    before = {name: p.detach().clone() for name, p in layers.named_parameters()}
+    layers.large.weight.grad = gradient
+    layers.large.bias.grad = torch.full((128,), 2.0)
+    layers.narrow.weight.grad = torch.full((3, 128), -3.0)
+    optimizer.step()
+    moved = {name: before[name] - p.detach() for name, p in layers.named_parameters()}
+    strong, found = (torch.linalg.svdvals(x) for x in (gradient, moved["large.weight"]))
+    assert strong.max() > 30 * strong.median()
+    assert found.max() < 1.6 * found.median()
+    assert (moved["large.weight"] * gradient).sum() > 0
+    assert moved["large.weight"].square().mean().sqrt() == pytest.approx(0.2 * rate, rel=0.3)
+    # What is no large matrix moves as under AdamW, whose first step has the length of the rate.
+    torch.testing.assert_close(moved["large.bias"], torch.full((128,), rate))
+    torch.testing.assert_close(moved["narrow.weight"], torch.full((3, 128), -rate), rtol=1e-4, atol=0)
+
+
+def test_every_parameter_has_one_group_whichever_moves_matrices(tiny_config):
+    model = SparseGen(tiny_config.model)
+    config = OptimizerConfig(weight_decay=0.3, matrices="muon", multipliers={"heads": 3.0})
+    optimizer = build_optimizer(model, config)
+    set_learning_rate(optimizer, 0.01)
+    settings = [(id(p), g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]]
+    assert len(settings) == len({p for p, _, _ in settings}) == len(list(model.parameters()))
+    found = {p: pair for p, *pair in settings}
+    for name, p in model.named_parameters():
+        decay = 0.3 if p.ndim >= 2 and name.endswith("weight") else 0.0
+        assert found[id(p)] == [pytest.approx(0.03 if name.startswith("heads") else 0.01), decay]
+
+
+def test_a_muon_run_goes_on_as_if_it_had_not_stopped():
+    def layers_after(steps, start=None):
+        torch.manual_seed(1)
+        layers = Layers()
+        optimizer = build_optimizer(layers, OptimizerConfig(lr=0.01, matrices="muon"))
+        if start is not None:
+            layers.load_state_dict(start[0])
+            optimizer.load_state_dict(start[1])
+        for step in steps:
+            generator = torch.Generator().manual_seed(step)
+            for p in layers.parameters():
+                p.grad = torch.randn(p.shape, generator=generator)
+            optimizer.step()
+        return layers.state_dict(), optimizer.state_dict()
+
+    whole, _ = layers_after(range(6))
+    resumed, _ = layers_after(range(3, 6), copy.deepcopy(layers_after(range(3))))
+    for name, value in whole.items():
+        assert torch.equal(resumed[name], value)
 
 
 def test_rates_of_parts_that_do_not_exist_are_refused(tiny_config):

@@ -16,10 +16,12 @@ from balls import ball_viewsets
 
 from sparsegen.errors import InputError
 from sparsegen.models import Network
+from sparsegen.training import optimization
 from sparsegen.training import trainer as trainer_module
 from sparsegen.training.checkpoints import load_checkpoint
 from sparsegen.training.devices import build_fabric
 from sparsegen.training.logs import RunLog
+from sparsegen.training.optimization import MATRICES
 from sparsegen.training.trainer import Trainer
 
 
@@ -58,8 +60,11 @@ def assert_equal_states(first: Trainer, second: Trainer) -> None:
             assert value == other, name
 
 
-def test_resume_is_exact(tiny_config, two_balls):
-    config = replace(tiny_config, self_conditioning_probability=0.5)
+@pytest.mark.parametrize("matrices", MATRICES)
+def test_resume_is_exact(tiny_config, two_balls, monkeypatch, matrices):
+    monkeypatch.setattr(optimization, "_LEAST_SIDE", 16)
+    optimizer = replace(tiny_config.optimizer, matrices=matrices)
+    config = replace(tiny_config, self_conditioning_probability=0.5, optimizer=optimizer)
     through = build(config, two_balls, "through")
     assert through.fit() == "finished"
     assert through.step == config.max_steps

@@ -23,7 +23,7 @@ from sparsegen.models import ModelConfig, NetworkConfig
 from sparsegen.models.presets import PRESETS, preset
 from sparsegen.models.pretrained import config_class
 from sparsegen.training.losses import LossConfig
-from sparsegen.training.optimization import OptimizerConfig
+from sparsegen.training.optimization import MATRICES, OptimizerConfig
 from sparsegen.training.validation import ValidationConfig
 
 _CONFIGS = Path(__file__).parent.parent / "configs"
@@ -189,6 +189,10 @@ def _check_values(config: TrainConfig) -> None:
             raise InputError(f"{name}={value}: expected at least 1")
     if config.anchors not in ("hull", "model", "fixed_random"):
         raise InputError(f"anchors={config.anchors}: expected hull, model or fixed_random")
+    if config.optimizer.matrices not in MATRICES:
+        raise InputError(f"optimizer.matrices={config.optimizer.matrices}: expected {' or '.join(MATRICES)}")
+    if config.optimizer.matrices == "muon" and config.strategy == "fsdp":
+        raise InputError("optimizer.matrices=muon: FSDP cuts matrices up; expected strategy=ddp, or adamw")
     config.model.check()
     _check_queries(config)
     if not any(getattr(config.loss, name) for name in ("image", "alpha", "perceptual", "ssim", "gradient")):

@@ -106,7 +106,9 @@ def restore(folder: Path, run: Path) -> Path:
 def _packed(state: dict[str, Any], room: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Vectors of all numbers of a kind, for at most `room` bytes, and what is needed to take them apart."""
     weights, average = state["model"], state["ema"]["model"]
-    moments = [(i, entry) for i, entry in sorted(state["optimizer"]["state"].items())]
+    entries = sorted(state["optimizer"]["state"].items())
+    # Muon's momentum stays behind: it forgets all but the last twenty steps anyway.
+    moments = [(i, entry) for i, entry in entries if "exp_avg_sq" in entry]
     flat = _flat(weights.values())
     half = flat.half()
     vectors = {

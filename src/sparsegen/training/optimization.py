@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +12,18 @@ from torch import nn
 
 from sparsegen.errors import InputError
 
+MATRICES = ("adamw", "muon")
+# Matrices with a shorter side than this stay with AdamW: they are no matter of directions.
+_LEAST_SIDE = 64
+
 
 @dataclass
 class OptimizerConfig:
     """AdamW, warm-up and cosine; `final` is the share of the learning rate that is left at the end.
 
+    `matrices` is what moves the weight matrices: "adamw" as all else, or "muon", whose steps go as far in
+    weak directions of the gradients' running mean (`momentum`) as in strong ones, at the same learning rates
+    (arXiv 2502.16982, section 2.2).
     `multipliers` scale the rate of single parts of the network, named as its parameters start, as in
     `optimizer.multipliers={image_encoder: 0.1, heads: 2}`; 0 freezes a part.
     """
@@ -23,14 +31,49 @@ class OptimizerConfig:
     lr: float = 6e-4
     multipliers: dict[str, float] = field(default_factory=dict)
     weight_decay: float = 0.01
+    matrices: str = "adamw"
+    momentum: float = 0.95
     betas: tuple[float, float] = (0.9, 0.99)
     warmup_steps: int = 100
     final: float = 0.05
     clip: float = 1.0
 
 
-def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices only: not biases, norms, embeddings or anchors.
+class MuonAndAdamW(torch.optim.Optimizer):
+    """PyTorch's Muon for some groups of parameters and its AdamW for the others, as one optimizer."""
+
+    def __init__(
+        self, matrices: list[dict[str, Any]], others: list[dict[str, Any]], config: OptimizerConfig
+    ) -> None:
+        self._muon = torch.optim.Muon(
+            matrices, config.lr, momentum=config.momentum, adjust_lr_fn="match_rms_adamw"
+        )
+        self._adamw = _adamw(others, config)
+        super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {})
+        self._share()
+
+    def _share(self) -> None:
+        """Groups and state are those of the whole, for both."""
+        count = len(self._muon.param_groups)
+        self._muon.param_groups, self._adamw.param_groups = (
+            self.param_groups[:count],
+            self.param_groups[count:],
+        )
+        self._muon.state = self._adamw.state = self.state
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        loss = None if closure is None else closure()
+        self._muon.step()
+        self._adamw.step()
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._share()
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW | MuonAndAdamW:
+    """An optimizer that decays matrices only: not biases, norms, embeddings or anchors.
 
     Its groups are the network's parts with a rate of their own, and the rest, each with and without decay.
     """
@@ -50,7 +93,20 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
         if parameter.requires_grad:
             is_matrix = parameter.ndim >= 2 and name.endswith("weight")
             groups[2 * order.get(name.split(".")[0], 0) + (not is_matrix)]["params"].append(parameter)
+    if config.matrices == "adamw":
+        return _adamw(groups, config)
+    matrices = [{**group, "params": list(filter(_is_large, group["params"]))} for group in groups[::2]]
+    for group in groups[::2]:
+        group["params"] = [p for p in group["params"] if not _is_large(p)]
+    return MuonAndAdamW(matrices, groups, config)
+
+
+def _adamw(groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+
+
+def _is_large(parameter: torch.Tensor) -> bool:
+    return parameter.ndim == 2 and min(parameter.shape) >= _LEAST_SIDE
 
 
 def learning_rate(config: OptimizerConfig, step: int, progress: float) -> float:
