@@ -34,7 +34,7 @@ from sparsegen.models.camera_head import directions_to
 from sparsegen.photos import Photo, as_large, open_photo
 from sparsegen.pose import CameraEstimate, estimate_camera, view_from
 from sparsegen.ranking import pictures_around
-from sparsegen.splatting import render
+from sparsegen.smoothing import photograph
 from sparsegen.tables import markdown_table
 from sparsegen.views import Views
 
@@ -141,7 +141,7 @@ def _render(gaussians: Gaussians, views: Views, size: int | None = None) -> Floa
     """Pictures from the cameras of one object's views."""
     cameras = views.cameras[0]
     cameras = cameras if size is None else cameras.resized(size, size)
-    return render(gaussians, cameras.to(gaussians.means.device), depth=False).rgb.clamp(0, 1).cpu()
+    return photograph(gaussians, cameras.to(gaussians.means.device))[0].clamp(0, 1).cpu()
 
 
 def _angles_off(camera: CameraEstimate, given: Views) -> tuple[float, float]:

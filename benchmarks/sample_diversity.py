@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from sparsegen.data.loading import load_viewsets
 from sparsegen.generation import Pipeline
 from sparsegen.metrics import psnr
-from sparsegen.splatting import render
+from sparsegen.smoothing import photograph
 
 INPUT = 17
 # Cosine between the directions of the picture and of a view that shows the other side.
@@ -51,7 +51,7 @@ def study(pipeline: Pipeline, data, index: int, steps: int, samples: int) -> Ten
     everything = torch.arange(data.images.shape[1])
     truth = data.views(torch.tensor([index]), everything[None]).without_alphas()
     objects = pipeline(truth.select([INPUT]), steps=steps, samples=samples)
-    pictures = torch.stack([render(g, truth.cameras[0], depth=False).rgb.clamp(0, 1) for g in objects])
+    pictures = torch.stack([photograph(g, truth.cameras[0])[0].clamp(0, 1) for g in objects])
     directions = F.normalize(truth.cameras.centers[0], dim=-1)
     hidden = directions @ directions[INPUT] < HIDDEN
     novel = everything != INPUT

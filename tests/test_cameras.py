@@ -137,6 +137,17 @@ def test_resized_scales_pixels():
     torch.testing.assert_close(scaled, pixels * torch.tensor([0.5, 2.0]))
 
 
+def test_mirrored_cameras_see_mirror_images_left_to_right():
+    cameras, points = some_cameras(), torch.rand(7, 20, 3, dtype=torch.float64) - 0.5
+    there = cameras.mirrored().project(points * torch.tensor([1.0, -1.0, 1.0]))
+    pixels, depth = cameras.project(points)
+    torch.testing.assert_close(there[1], depth)
+    torch.testing.assert_close(there[0], torch.stack([cameras.width - pixels[..., 0], pixels[..., 1]], -1))
+    close(cameras.mirrored().mirrored(), cameras)
+    handedness = torch.linalg.det(cameras.mirrored().viewmats[:, :3, :3])
+    torch.testing.assert_close(handedness, torch.ones_like(handedness))
+
+
 def test_indexing_stacking_and_broadcasting():
     cameras = some_cameras(6)
     close(module.stack([cameras[i] for i in range(6)]), cameras)

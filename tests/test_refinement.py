@@ -1,14 +1,11 @@
 """Refinement against a held-out car: what it sees gets better, and what it does not see does not pay."""
 
-import math
 from dataclasses import fields
 
-import numpy as np
 import pytest
 import torch
 
-from sparsegen.cameras import on_sphere
-from sparsegen.data.cars import cars
+from held_out_car import pictures_of_a_car
 from sparsegen.generation import Pipeline
 from sparsegen.ranking import agreement, likeness, rank
 from sparsegen.refinement import HARMLESS, RefinementConfig, refine, refine_checked
@@ -19,17 +16,8 @@ STEPS = 25
 
 @pytest.fixture(scope="module")
 def car():
-    """Six pictures of a car that no weights were trained on; the first is the input."""
-    pytest.importorskip("trimesh")
-    from sparsegen.data.render import normalize, render_views
-
-    azimuths = torch.tensor([-40.0, 20.0, 80.0, 140.0, 200.0, 260.0]).deg2rad()
-    cameras = on_sphere(azimuths, torch.full((6,), math.radians(25)))
-    (subject,) = cars(1, 7, "test")
-    rgba = torch.from_numpy(np.array(render_views(normalize(subject.scene()), cameras, samples=16)))
-    rgba = rgba.permute(0, 3, 1, 2).float() / 255
-    images = rgba[:, :3] * rgba[:, 3:] + 1 - rgba[:, 3:]
-    return Views(images[None], cameras[None], rgba[None, :, 3])
+    """Six pictures of a car; the first is the input."""
+    return pictures_of_a_car()
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,15 @@ class Cameras:
         scale = self.Ks.new_tensor([width / self.width, height / self.height, 1.0])
         return Cameras(self.viewmats, self.Ks * scale[:, None], width, height)
 
+    def mirrored(self) -> Cameras:
+        """Where an object that is its own mirror image in the plane y = 0 looks as from here, left and right
+        exchanged."""
+        from_image = self.viewmats.new_tensor([1.0, -1.0, 1.0, 1.0])
+        exchanged = self.viewmats.new_tensor([-1.0, 1.0, 1.0, 1.0])
+        Ks = self.Ks.clone()
+        Ks[..., 0, 2] = self.width - Ks[..., 0, 2]
+        return replace(self, viewmats=exchanged[:, None] * self.viewmats * from_image, Ks=Ks)
+
     def project(
         self, points: Float[Tensor, "*batch n 3"]
     ) -> tuple[Float[Tensor, "*batch n 2"], Float[Tensor, "*batch n"]]:

@@ -19,6 +19,7 @@ from sparsegen.errors import InputError
 from sparsegen.formats.files import atomic_path
 from sparsegen.generation import PLACEHOLDERS
 from sparsegen.models import Network
+from sparsegen.smoothing import smoothed
 from sparsegen.splatting import automatic_backend
 from sparsegen.views import Views
 
@@ -29,7 +30,8 @@ TOLERANCE = 1e-4
 
 
 class OneStep(nn.Module):
-    """One step from a fixed number of clean views of one object, with plain arrays in and out.
+    """One step from a fixed number of clean views of one object, with plain arrays in and out. Objects are
+    for pictures of any size, as those of a `Pipeline`.
 
     `layers` is the network's: "last", or "uncorrected" for the last Gaussians before corrections. Where the
     network needs noise placeholders, their pictures (pure noise, 0.5 + 0.5 eps) and cameras follow
@@ -52,7 +54,7 @@ class OneStep(nn.Module):
         """Means (n, 3), quats (n, 4), scales (n, 3), opacities (n,) and colors (n, 3)."""
         size = self.model.config.image_size
         views = Views(pictures[None], Cameras(viewmats[None], Ks[None], size, size))
-        gaussians = self.model(views, self.times, layers=self.layers)[-1]
+        gaussians = smoothed(self.model(views, self.times, layers=self.layers)[-1], size)
         return tuple(getattr(gaussians, name)[0] for name in OUTPUTS)
 
     def example(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -23,6 +23,7 @@ from sparsegen.models.folding import fold
 from sparsegen.models.network import Network
 from sparsegen.models.official import load_official
 from sparsegen.models.pretrained import SHIPPED_WEIGHTS, load_camera_head, load_config, load_pretrained
+from sparsegen.smoothing import smoothed
 from sparsegen.splatting import render
 from sparsegen.views import Views, cat_views
 
@@ -83,9 +84,13 @@ class Pipeline:
         """`samples` objects (Gaussians without batch dimensions) from V >= 0 views of one object.
 
         `views` has batch size 1, or is None to generate from noise alone. The same seed gives the same
-        bytes on the same machine. `queries` is that of `generate`.
+        bytes on the same machine. `queries` is that of `generate`. The objects are `finished`.
         """
-        return [self.sample(i, views, steps, seed, queries) for i in range(samples)]
+        return [self.finished(self.sample(i, views, steps, seed, queries)) for i in range(samples)]
+
+    def finished(self, gaussians: Gaussians) -> Gaussians:
+        """Objects as the network makes them, for pictures of its own size, made to look so in larger ones."""
+        return smoothed(gaussians, self.model.config.image_size)
 
     def sample(
         self,
@@ -95,7 +100,7 @@ class Pipeline:
         seed: int = 0,
         queries: int | None = None,
     ) -> Gaussians:
-        """One of the objects that a call makes of as many samples, or more.
+        """One of the objects that a call makes of as many samples, or more, as the network makes it.
 
         In one step from clean views sample 0 is what the network makes of them, and the others, where there
         are exemplars, are completed after one of those each. Else sample i is made of the noise of

@@ -117,15 +117,26 @@ def _trial_views(pipeline: Pipeline, shots: Sequence[_Shot], trial: dict[int, Ca
     return _views(pipeline, [shots[i] for i in trial], angles)
 
 
-def _views(pipeline: Pipeline, shots: Sequence[_Shot], angles: Float[Tensor, "v 2"]) -> Views:
-    """The photos, each framed as its camera asks for."""
+def views_from(
+    pipeline: Pipeline,
+    cutouts: Sequence[Float[Tensor, "4 h w"]],
+    angles: Sequence[tuple[float, float]],
+    focal_lengths: Sequence[float | None],
+    size: int | None = None,
+) -> Views:
+    """Photos as views of one object, each from its azimuth and elevation in degrees (`pose.view_from`)."""
     views, *others = (
-        view_from(pipeline, rgba, azimuth, elevation, focal_length)
-        for (rgba, focal_length), (azimuth, elevation) in zip(shots, angles.tolist(), strict=True)
+        view_from(pipeline, rgba, azimuth, elevation, focal_length, size)
+        for rgba, (azimuth, elevation), focal_length in zip(cutouts, angles, focal_lengths, strict=True)
     )
     for other in others:
         views = cat_views(views, other)
     return views
+
+
+def _views(pipeline: Pipeline, shots: Sequence[_Shot], angles: Float[Tensor, "v 2"]) -> Views:
+    cutouts, focal_lengths = zip(*shots, strict=True)
+    return views_from(pipeline, cutouts, [(a, e) for a, e in angles.tolist()], focal_lengths)
 
 
 @torch.no_grad()
@@ -204,11 +215,11 @@ def _product(p: Float[Tensor, "*b n 4"], q: Float[Tensor, "*b n 4"]) -> Float[Te
 def _report(
     pipeline: Pipeline, views: Views, before: Float[Tensor, "v 2"], after: Float[Tensor, "v 2"]
 ) -> list[JointCamera]:
-    together = agreement(pipeline.reconstruct(views)[0], views)
+    together = agreement(pipeline.finished(pipeline.reconstruct(views)[0]), views)
     found = []
     for i, (azimuth, elevation) in enumerate(after.tolist()):
         one = views.select([i])
-        alone = agreement(pipeline.reconstruct(one)[0], one)[0]
+        alone = agreement(pipeline.finished(pipeline.reconstruct(one)[0]), one)[0]
         moved = float((after[i] - before[i]).norm())
         azimuth = (azimuth + 180) % 360 - 180
         found.append(JointCamera(azimuth, elevation, moved, together[i], alone))

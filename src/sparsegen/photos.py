@@ -33,6 +33,8 @@ AZIMUTH = -36.0
 ELEVATION = 26.0
 
 FILM_DIAGONAL = math.hypot(36, 24)  # millimetres
+# Pictures for refinement are so large: fewer pixels than networks see say nothing new, more take too long.
+SIZES = (128, 512)
 # Distances in world units; the shipped weights have seen most everyday cars at 1.3, others from 1.1 to 2.6.
 DISTANCES = (1.1, 3.0)
 
@@ -206,6 +208,16 @@ def _padded(camera: Cameras, shape: Sequence[int], size: int) -> Cameras:
     margin = torch.tensor([(side - width) / 2, (side - height) / 2])
     K = intrinsics(focal, camera.Ks[:2, 2] + margin)
     return Cameras(camera.viewmats, K, side, side).resized(size, size)
+
+
+def full_size(cutouts: Sequence[Float[Tensor, "4 h w"]], views: Views) -> int:
+    """How large square pictures of the framing of `views` must be to show all that the cut-out photos do,
+    within `SIZES`."""
+    assert views.alphas is not None
+    shown = (object_extent(alpha.expand(4, -1, -1)) for alpha in views.alphas[0])
+    scale = max(object_extent(c) / extent for c, extent in zip(cutouts, shown, strict=True))
+    least, most = SIZES
+    return min(max(16 * math.ceil(scale * views.cameras.width / 16), least), most)
 
 
 def as_large(image: Float[Tensor, "c h w"], size: int) -> Float[Tensor, "c s s"]:

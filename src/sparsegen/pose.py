@@ -87,13 +87,14 @@ def view_from(
     azimuth: float | None = None,
     elevation: float | None = None,
     focal_length: float | None = None,
+    size: int | None = None,
 ) -> Views:
     """A cut-out photo as the network takes it, if it was taken from a direction in degrees.
 
     The direction is estimated where none is given. The object is framed as the pipeline's camera head sees
     it; as a typical one without a head. `focal_length`, the equivalent in millimetres on 35 mm film, says how
-    far away the object stood; else the head guesses that too. Raises `InputError` if nothing of it is seen,
-    or its direction cannot be told.
+    far away the object stood; else the head guesses that too. `size` is the picture's side in pixels, if not
+    the network's. Raises `InputError` if nothing of it is seen, or its direction cannot be told.
 
     >>> views = view_from(pipeline, read_photo("photo.jpg"))
     >>> gaussians = pipeline(views)[0]
@@ -107,7 +108,8 @@ def view_from(
     distance = None
     if focal_length is not None:
         distance = distance_of(rgba, focal_length, azimuth, elevation, framing)
-    return frame(rgba, pipeline.model.config.image_size, azimuth, elevation, distance, framing)
+    size = size or pipeline.model.config.image_size
+    return frame(rgba, size, azimuth, elevation, distance, framing)
 
 
 def _head_crop(

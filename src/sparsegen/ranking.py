@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparsegen.gaussians import Gaussians
 from sparsegen.metrics import psnr
-from sparsegen.splatting import render
+from sparsegen.smoothing import photograph
 from sparsegen.turntable import orbit_around, render_frames
 from sparsegen.views import Views
 
@@ -22,10 +22,13 @@ _EQUAL = 100.0  # dB, of equal pictures
 
 @torch.no_grad()
 def agreement(gaussians: Gaussians, views: Views) -> list[float]:
-    """PSNR in dB of an object's rendering (batch shape ()) from each of its V input views, over white."""
+    """PSNR in dB of an object's rendering (batch shape ()) from each of its V input views, over white.
+
+    The object is one for pictures of any size (`sparsegen.smoothing`).
+    """
     views = views.to(gaussians.means.device)
-    rgb = render(gaussians, views.cameras[0], depth=False).rgb.clamp(0, 1)
-    return psnr(rgb, views.images[0].clamp(0, 1)).clamp(max=_EQUAL).tolist()
+    rgb, _ = photograph(gaussians, views.cameras[0])
+    return psnr(rgb.clamp(0, 1), views.images[0].clamp(0, 1)).clamp(max=_EQUAL).tolist()
 
 
 def rank(objects: Sequence[Gaussians], views: Views) -> tuple[list[int], list[float]]:

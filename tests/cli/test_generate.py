@@ -114,6 +114,14 @@ def test_photos_of_one_object_without_poses(tmp_path, model, capsys):
     assert "held out" in printed
 
 
+def test_detail_comes_from_the_picture_at_its_own_size(tmp_path, model, capsys):
+    photo, out = save_blob(tmp_path / "p.png"), tmp_path / "out"
+    argv = ["--detail", "--refine", 2, "--no-video", "--model", model, "-o", out, *KNOWN]
+    assert not run("generate", photo, *argv)
+    assert load_gaussians(out / "p.ply").count == 9 * 12
+    assert re.search(r"detail at \d+ pixels: .* dB on what it saw", capsys.readouterr().out)
+
+
 def test_from_noise_alone(tmp_path, model):
     assert not run("generate", "--unconditional", "--steps", 2, "--model", model, "-o", tmp_path, *QUICK)
     assert files(tmp_path) == ["object.mp4", "object.ply", "object_views.png"]
@@ -229,6 +237,8 @@ def test_a_bad_picture_is_one_line_and_leaves_nothing(tmp_path, model, capsys, f
         (["p.png", "--matting", "magic"], "magic"),
         (["p.png", "--focal-length", "0"], "--focal-length"),
         (["p.png", "--refine", "-1"], "--refine"),
+        (["p.png", "--detail", "--refine", "0"], "--detail"),
+        (["--unconditional", "--detail"], "--detail"),
         (["p.png", "--steps", "2", "--seed", str(2**63)], "--seed"),
         (["--unconditional", "--refine", "3"], "--refine"),
         (["p.png", "q.png", "-o", "x.spz"], "x.spz"),

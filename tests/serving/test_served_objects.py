@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from asking import cut_out, done, opened, rows, send
+from sparsegen.detail import add_detail
 from sparsegen.editing import attention_likeness
 from sparsegen.formats.ply import save_ply
-from sparsegen.photos import frame
+from sparsegen.photos import frame, full_size
+from sparsegen.pose import view_from
 from test_editing import row
 
 
@@ -81,6 +83,28 @@ def test_a_model_that_always_used_all_queries_makes_no_fewer(serve, pipeline, pi
     assert job["least_queries"] is None
     answer = client.post(f"/api/jobs/{job['id']}/samples/0/scene", json={"keep": 3})
     assert (answer.status_code, "was not trained for that" in answer.text) == (422, True)
+
+
+def test_detail_is_taken_from_the_picture(serve, pipeline, picture):
+    client = serve()
+    job = done(client, send(client, picture))
+    again = client.post(f"/api/jobs/{job['id']}/again", json={"cameras": [None], "detail": True})
+    detailed = done(client, again)
+    assert (detailed["queries"], detailed["gaussians"]) == (6, 9 * job["gaussians"])
+    assert detailed["least_queries"] is None
+    cutout, camera = cut_out(picture), detailed["cameras"][0]
+    views = view_from(pipeline, cutout, camera["azimuth"], camera["elevation"])
+    large = view_from(
+        pipeline, cutout, camera["azimuth"], camera["elevation"], size=full_size([cutout], views)
+    )
+    expected, _ = add_detail(pipeline(views)[0], large, pipeline.model.symmetric)
+    path = f"/api/jobs/{detailed['id']}/samples/0/scene"
+    found = rows(client.post(path, json={}))
+    np.testing.assert_allclose(found[:, :3], expected.means.numpy(), atol=2e-3)
+    edits = [{"kind": "delete", "queries": [1]}]
+    assert len(rows(client.post(path, json={"edits": edits}))) == 5 * 18
+    fewer = client.post(path, json={"keep": 3})
+    assert (fewer.status_code, "without detail" in fewer.text) == (422, True)
 
 
 def test_swapping_at_fewer_queries(serve, picture):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +53,8 @@ from the lens: --focal-length, or what the camera noted in the file; without eit
 """
 
 
+# `sparsegen.detail.STEPS`, which would cost `--help` the time that PyTorch needs to start.
+_DETAIL_STEPS = 60
 # The fewest at which samples differ without exemplars (docs/gallery.md).
 _SAMPLE_STEPS = 4
 # PyTorch's generators take seeds of 64 bits.
@@ -76,7 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"steps of the flow (default: 1, or {_SAMPLE_STEPS} for --samples of a model without exemplars)",
     )
     add("--queries", type=int, metavar="N", help="anchor queries used: fewer, fewer Gaussians (default: all)")
-    add("--refine", type=int, default=0, metavar="N", help="gradient steps against the pictures (default: 0)")
+    add("--detail", action="store_true", help="as sharp as the pictures: nine times as many Gaussians")
+    add(
+        "--refine",
+        type=int,
+        metavar="N",
+        help=f"gradient steps against the pictures (default: 0, or {_DETAIL_STEPS} with --detail)",
+    )
     add("--seed", type=int, default=0, help="seed of the noise (default: 0)")
     add("--cameras", type=Path, metavar="JSON", help="transforms.json: the pictures show one object")
     add("--together", action="store_true", help="the pictures show one object, from cameras to be found")
@@ -128,8 +138,12 @@ def _check(args: argparse.Namespace) -> None:
     from sparsegen.errors import InputError
 
     check_options(args)
+    if args.refine is None:
+        args.refine = _DETAIL_STEPS if args.detail else 0
     if args.refine < 0:
         raise InputError(f"--refine: expected at least 0 steps, found {args.refine}")
+    if args.detail and not args.refine:
+        raise InputError("--refine 0: --detail takes steps against the pictures; leave one of the two out")
     if abs(args.seed) >= _SEEDS:
         raise InputError(f"--seed: expected an integer of less than 64 bits, found {args.seed}")
     if args.focal_length is not None and not 5 <= args.focal_length <= 3000:
@@ -141,7 +155,7 @@ def _check(args: argparse.Namespace) -> None:
             else "no picture given; name one, or use --unconditional to generate from noise"
         )
     if args.unconditional and (args.refine or args.mask):
-        raise InputError("--unconditional has no picture for --refine or --mask; leave them out")
+        raise InputError("--unconditional has no picture for --refine, --detail or --mask; leave them out")
     one_object = "--cameras" if args.cameras else "--together" if args.together else None
     if args.cameras and args.together:
         raise InputError("--together finds the cameras that --cameras gives; leave one of the two out")
@@ -188,14 +202,16 @@ def _generate(
     from sparsegen.sheets import write_sheet
     from sparsegen.turntable import save_turntable
 
-    photos, views = _read(args, pipeline, group, clock)
+    photos, framed = _read(args, pipeline, group, clock)
+    views = None if framed is None else framed(pipeline.model.config.image_size)
     with clock("gaussians"):
         objects = pipeline(
             views, steps=args.steps, seed=args.seed, samples=args.samples, queries=args.queries
         )
-    if views is not None and args.refine:
-        with clock("refinement"):
-            objects = [_refine(args, gaussians, views) for gaussians in objects]
+    if views is not None and framed is not None and args.refine:
+        with clock("detail" if args.detail else "refinement"):
+            large = framed(_full_size(photos, views))
+            objects = [_refine(args, pipeline, gaussians, large) for gaussians in objects]
     objects, labels = _rank(args, objects, views)
     with clock("files"):
         for path, gaussians in zip(files.gaussians, objects, strict=True):
@@ -211,36 +227,36 @@ def _generate(
 
 def _read(
     args: argparse.Namespace, pipeline: Pipeline, group: list[Source], clock: Clock
-) -> tuple[list[Photo], Views | None]:
-    """The pictures of one object, cut out, and as the network takes them."""
+) -> tuple[list[Photo], Callable[[int], Views] | None]:
+    """The pictures of one object, cut out, and what frames them at any size."""
     from sparsegen import photos
     from sparsegen.pose import view_from
 
     if not group:
         return [], None
-    size = pipeline.model.config.image_size
     with clock("cut-out"):
         opened = [photos.open_photo(s.picture, args.matting, s.mask, args.model) for s in group]
     for source, photo in zip(group, opened, strict=True):
         print(f"{source.picture}: cut out by {photo.method}")
     if args.cameras:
         paths = [source.picture for source in group]
-        return opened, photos.pose_photos(paths, [photo.rgba for photo in opened], args.cameras, size)
+        cutouts = [photo.rgba for photo in opened]
+        return opened, cache(partial(photos.pose_photos, paths, cutouts, args.cameras))
     with clock("camera"):
         if args.together:
-            return opened, _find_together(args, pipeline, group, opened)
+            return opened, cache(_find_together(args, pipeline, group, opened))
         azimuth, elevation = _camera(args, pipeline, group[0], opened[0])
     rgba = opened[0].rgba
     if args.framed:
-        return opened, photos.take_whole(rgba, size, azimuth, elevation)
+        return opened, cache(lambda size: photos.take_whole(rgba, size, azimuth, elevation))
     focal_length = args.focal_length or opened[0].focal_length
-    views = view_from(pipeline, rgba, azimuth, elevation, focal_length)
+    framed = cache(partial(view_from, pipeline, rgba, azimuth, elevation, focal_length))
     if focal_length or pipeline.camera_head is not None:
         lens = f"a lens of {focal_length:g} mm, so" if focal_length else "from"
         seems = "" if focal_length else ", it seems; --focal-length overrides"
-        distance = float(views.cameras.centers.norm())
+        distance = float(framed(pipeline.model.config.image_size).cameras.centers.norm())
         print(f"{group[0].picture}: {lens} {distance:.1f} object sizes away{seems}")
-    return opened, views
+    return opened, framed
 
 
 def _camera(
@@ -272,16 +288,16 @@ def _camera(
 
 def _find_together(
     args: argparse.Namespace, pipeline: Pipeline, group: list[Source], opened: list[Photo]
-) -> Views:
-    """The views of one object from photos whose cameras are found together, and told."""
-    from sparsegen.joint_pose import find_cameras_together
+) -> Callable[[int], Views]:
+    """What frames photos of one object at any size, whose cameras are found together, and told."""
+    from sparsegen.joint_pose import find_cameras_together, views_from
     from sparsegen.pose import estimate_or_keep
 
     cutouts = [photo.rgba for photo in opened]
     known = [(source.azimuth, source.elevation) for source in group]
     estimates = [estimate_or_keep(pipeline, *pair) for pair in zip(cutouts, known, strict=True)]
     lenses = [args.focal_length or photo.focal_length for photo in opened]
-    views, cameras = find_cameras_together(pipeline, cutouts, estimates, lenses)
+    _, cameras = find_cameras_together(pipeline, cutouts, estimates, lenses)
     for source, camera in zip(group, cameras, strict=True):
         verdict = "" if camera.agrees else ": it hardly agrees with the others; does it show this object?"
         print(
@@ -289,15 +305,32 @@ def _find_together(
             f"{camera.moved:.0f} degrees; {camera.together:.1f} dB with the others, {camera.alone:.1f} dB "
             f"alone{verdict}"
         )
-    return views
+    angles = [(camera.azimuth, camera.elevation) for camera in cameras]
+    return partial(views_from, pipeline, cutouts, angles, lenses)
 
 
-def _refine(args: argparse.Namespace, gaussians: Gaussians, views: Views) -> Gaussians:
+def _full_size(photos: list[Photo], views: Views) -> int:
+    """How large views must be to show all that the photos do."""
+    from sparsegen.photos import full_size
+
+    return full_size([photo.rgba for photo in photos], views)
+
+
+def _refine(args: argparse.Namespace, pipeline: Pipeline, gaussians: Gaussians, views: Views) -> Gaussians:
     """Refined, and told by how much, and at what price."""
-    from sparsegen.refinement import refine_checked
+    from tqdm import tqdm
 
-    refined, report = refine_checked(gaussians, views, args.refine)
-    parts = ["refined: {:.1f} -> {:.1f} dB on what it saw".format(*report.seen)]
+    from sparsegen.detail import add_detail
+    from sparsegen.refinement import refine_checked, steps_checked
+
+    done = f"{'detail' if args.detail else 'refined'} at {views.cameras.width} pixels"
+    with tqdm(total=steps_checked(args.refine, views), desc=done, leave=False, disable=None) as bar:
+        if args.detail:
+            symmetric = pipeline.model.symmetric
+            refined, report = add_detail(gaussians, views, symmetric, args.refine, bar.update)
+        else:
+            refined, report = refine_checked(gaussians, views, args.refine, tick=bar.update)
+    parts = [done + ": {:.1f} -> {:.1f} dB on what it saw".format(*report.seen)]
     if report.held_out:
         parts.append("{:.1f} -> {:.1f} dB on the last picture, held out in a trial".format(*report.held_out))
     if report.harmful:

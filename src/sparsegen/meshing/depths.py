@@ -15,6 +15,8 @@ from sparsegen.splatting import Rendering, render
 # How sharply nearer Gaussians count more, as a share of the cameras' distance: what lies farther behind
 # the front than this hardly moves it.
 _SOFTNESS = 0.01
+# Deviations before its centre at which a Gaussian begins to be seen.
+_BEGIN = 0.5
 # Beyond this, exponentials leave float32.
 _LARGEST_EXPONENT = 60.0
 
@@ -24,7 +26,7 @@ def render_fronts(gaussians: Gaussians, cameras: Cameras) -> Rendering:
 
     Expected depth lies behind a soft surface: Gaussians are drawn at the depth of their centres, and
     through those in front others shine. Here nearer ones count exponentially more, and each begins up to
-    a standard deviation before its centre: front = -s log E[exp(-begin / s)], which the little that
+    half a standard deviation before its centre: front = -s log E[exp(-begin / s)], which the little that
     shines through from far behind cannot move.
     """
     views = [_render_front(gaussians, cameras[i : i + 1]) for i in range(len(cameras))]
@@ -42,7 +44,7 @@ def _render_front(gaussians: Gaussians, camera: Cameras) -> Rendering:
     middle = depths.mean()
     softness = _SOFTNESS * middle.clamp(min=1e-6)
     # The front of one Gaussian by the same rule, for a deviation that is small beside the softness.
-    begins = depths - deviations * (deviations / (2 * softness)).clamp(max=1)
+    begins = depths - deviations * (deviations / (2 * softness)).clamp(max=_BEGIN)
     nearness = ((middle - begins) / softness).clamp(-_LARGEST_EXPONENT, _LARGEST_EXPONENT).exp()
     moments = torch.stack([nearness, torch.ones_like(nearness), torch.ones_like(nearness)], dim=-1)
     drawn = render(replace(gaussians, colors=moments), camera, background=None, depth=False).rgb

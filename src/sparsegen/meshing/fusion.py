@@ -1,7 +1,7 @@
 """Depth pictures from all around, fused into one truncated signed distance field (Curless and Levoy 1996).
 
 The field is positive outside. Each picture says where along its rays the surface is; where coverage is
-under a half there is nothing along the ray, and what is outside of any such silhouette is carved away.
+too small there is nothing along the ray, and what is outside of any such silhouette is carved away.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from sparsegen.cameras import Cameras
 
 # Less coverage than this is background.
-COVERED = 0.5
+COVERED = 0.6
 
 
 @dataclass(frozen=True)

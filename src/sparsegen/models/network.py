@@ -58,6 +58,7 @@ class Network(nn.Module, Generic[C]):
     `width` is that of the tokens whose linear layers do most of the work; 0 where convolutions do.
     `num_queries` and `expansion`: anchor queries, and Gaussians for each; a network without queries has 0
     of them. `needs_placeholders`: noise placeholders stand beside clean views even where one step is taken.
+    `symmetric`: it takes objects for their own mirror images in the plane y = 0.
     `knows_cameras`: what comes out depends on the pictures' cameras by more than where it is put. A kind
     without queries leaves the methods of anchors as they are: settings that would ask for them are refused.
     """
@@ -66,6 +67,7 @@ class Network(nn.Module, Generic[C]):
     num_queries: int = 0
     expansion: int = 1
     needs_placeholders: bool = False
+    symmetric: bool = False
     knows_cameras: bool = True
 
     def __init__(self, config: C) -> None:

@@ -112,7 +112,7 @@ class SparseGen(Network[ModelConfig]):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.num_queries, self.expansion = config.num_queries, config.expansion
-        self.needs_placeholders = config.needs_placeholders
+        self.needs_placeholders, self.symmetric = config.needs_placeholders, config.symmetric
         width, heads, hidden = config.width, config.heads, config.feed_forward
         self.width = width
         self.image_encoder = ImageEncoder(config.image_encoder)

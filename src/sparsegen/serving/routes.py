@@ -41,6 +41,7 @@ class Again(BaseModel):
     samples: _Samples = 1
     steps: _Steps = 1
     seed: _Seed = 0
+    detail: bool = False
 
 
 class Edits(BaseModel):
@@ -71,16 +72,18 @@ def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Li
         samples: Annotated[_Samples, Form()] = 1,
         steps: Annotated[_Steps, Form()] = 1,
         seed: Annotated[_Seed, Form()] = 0,
+        detail: Annotated[bool, Form()] = False,
         azimuth: Annotated[_Angle | None, Form()] = None,
         elevation: Annotated[_Angle | None, Form()] = None,
     ) -> dict[str, Any]:
-        """Make objects from one picture, or a few of the same object; the angles are the first picture's."""
+        """Make objects from one picture, or a few of the same object; the angles are the first picture's.
+        With `detail` they are as sharp as the pictures."""
         contents = [picture.file.read() for picture in pictures]
         for content in contents:
             check_picture(content, limits)
         first, *others = contents
         taken = (Picture(first, (azimuth, elevation)), *map(Picture, others))
-        return told(jobs.submit(Order(taken, samples, steps, seed)))
+        return told(jobs.submit(Order(taken, samples, steps, seed, detail)))
 
     @app.post("/api/jobs/{job_id}/again", status_code=202)
     def make_again(job_id: str, body: Again) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Li
         taken = tuple(
             Picture(p.content, pair, p.estimates) for p, pair in zip(order.pictures, known, strict=True)
         )
-        return told(jobs.submit(Order(taken, body.samples, body.steps, body.seed)))
+        return told(jobs.submit(Order(taken, body.samples, body.steps, body.seed, body.detail)))
 
     @app.post("/api/files", status_code=201)
     def open_gaussians(file: Annotated[UploadFile, File()]) -> dict[str, Any]:
@@ -193,7 +196,7 @@ def _told(job: Job[Order, Result], ahead: int, studio: Studio) -> dict[str, Any]
         "samples": len(job.result.objects),
         "gaussians": first.count,
         "queries": query_count(first),
-        "least_queries": studio.least_queries if order else None,
+        "least_queries": studio.least_queries(job.result),
         "exemplars": studio.has_exemplars,
         "frame": scene_frame(first),
         "agreements": list(job.result.agreements),

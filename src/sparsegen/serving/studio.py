@@ -12,14 +12,17 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from sparsegen.detail import STEPS, add_detail
 from sparsegen.editing import attention_likeness
 from sparsegen.errors import InputError
 from sparsegen.exemplars import TIMES
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
-from sparsegen.joint_pose import find_cameras_together
+from sparsegen.joint_pose import find_cameras_together, views_from
+from sparsegen.photos import full_size
 from sparsegen.pose import estimate_camera, estimate_or_keep, view_from
 from sparsegen.ranking import rank
+from sparsegen.refinement import steps_checked
 from sparsegen.serving.jobs import QueueFull, Report
 from sparsegen.serving.limits import Limits
 from sparsegen.serving.pictures import Picture, cut_out_small
@@ -31,12 +34,13 @@ _REMEMBERED = 16
 
 @dataclass(frozen=True)
 class Order:
-    """Pictures of one object, and what to make of them."""
+    """Pictures of one object, and what to make of them; with `detail`, as sharp as they are."""
 
     pictures: tuple[Picture, ...]
     samples: int = 1
     steps: int = 1
     seed: int = 0
+    detail: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,10 @@ class Studio:
         self._room = threading.BoundedSemaphore(limits.queue)
         self._pipeline = replace(pipeline, turn=lambda: self._lock)
 
-    @property
-    def least_queries(self) -> int | None:
-        return self._pipeline.least_queries
+    def least_queries(self, result: Result) -> int | None:
+        """Of how few anchor queries a result's objects can be; None if always of all."""
+        made = result.order is not None and not result.order.detail  # detail takes longer than a slider may
+        return self._pipeline.least_queries if made else None
 
     @property
     def has_exemplars(self) -> bool:
@@ -96,12 +101,19 @@ class Studio:
             pictures[i] = _estimated(pipeline, picture)
         progress.begin("placing the cameras", 0.5)
         views, cameras = _placed(pipeline, pictures)
+        passes = 1 + len(TIMES) if order.steps == 1 and self.has_exemplars else order.steps
+        begin, share = (0.5, 0.1 / order.samples) if order.detail else (0.7, 0.3 / order.samples)
         objects = []
         for i in range(order.samples):
-            done, share = 0.7 + 0.3 * i / order.samples, 0.3 / order.samples
-            passes = 1 + len(TIMES) if order.steps == 1 and self.has_exemplars else order.steps
-            progress.begin("making the object", done, share / passes)
-            objects.append(pipeline.sample(i, views, order.steps, order.seed).to("cpu"))
+            progress.begin("making the object", begin + i * share, share / passes)
+            made = pipeline.finished(pipeline.sample(i, views, order.steps, order.seed))
+            objects.append(made.to("cpu"))
+        if order.detail:
+            large, steps = _large(pipeline, pictures, cameras, views), steps_checked(STEPS, views)
+            progress.begin("taking detail from the picture", 0.6, 0.4 / (len(objects) * steps))
+            objects = [
+                add_detail(made, large, pipeline.model.symmetric, STEPS, progress.step)[0] for made in objects
+            ]
         best_first, scores = rank(objects, views)
         agreements = dict(zip(best_first, scores, strict=True))
         return Result(
@@ -121,15 +133,18 @@ class Studio:
         most = whole.count // whole.expansion
         if queries is None or queries == most:
             return whole
-        order, views, least = result.order, result.views, self.least_queries
+        order, views, pipeline, least = result.order, result.views, self._pipeline, self.least_queries(result)
         if order is None or views is None or least is None:
-            raise InputError("this object has no fewer queries: its model was not trained for that")
+            why = "make it without detail" if order and order.detail else "its model was not trained for that"
+            raise InputError(f"this object has no fewer queries: {why}")
         if not least <= queries <= most:
             raise InputError(f"{queries} queries: expected {least} to {most}")
         return self._remember(
             result,
             (sample, queries),
-            lambda: self._pipeline.sample(sample, views, order.steps, order.seed, queries).to("cpu"),
+            lambda: pipeline.finished(pipeline.sample(sample, views, order.steps, order.seed, queries)).to(
+                "cpu"
+            ),
         )
 
     def likeness(self, result: Result, queries: int) -> Float[Tensor, "m m"]:
@@ -175,6 +190,11 @@ class _Progress:
             yield
         self._done += self._by
 
+    def step(self) -> None:
+        """The stage has gone on by its share."""
+        self._done += self._by
+        self._report(self._stage, self._done)
+
 
 def _cut_out(picture: Picture, name: str, model: Path) -> Picture:
     if isinstance(picture.content, Tensor):
@@ -208,3 +228,10 @@ def _placed(pipeline: Pipeline, pictures: list[Picture]) -> tuple[Views, tuple[C
         Camera(camera.azimuth, camera.elevation, distance, lens is not None, agrees)
         for camera, distance, lens, agrees in zip(found, distances, lenses, agree, strict=True)
     )
+
+
+def _large(pipeline: Pipeline, pictures: list[Picture], cameras: tuple[Camera, ...], views: Views) -> Views:
+    """The same views, as large as the pictures are."""
+    cutouts, angles = [p.rgba for p in pictures], [(c.azimuth, c.elevation) for c in cameras]
+    lenses = [p.focal_length for p in pictures]
+    return views_from(pipeline, cutouts, angles, lenses, full_size(cutouts, views))

@@ -55,7 +55,8 @@ async function attempt(action, doing) {
 }
 
 function settings() {
-  return Object.fromEntries(["samples", "steps", "seed"].map((name) => [name, Number($(name).value)]));
+  const numbers = ["samples", "steps", "seed"].map((name) => [name, Number($(name).value)]);
+  return { ...Object.fromEntries(numbers), detail: $("detail").checked };
 }
 
 async function make(signal) {
@@ -247,6 +248,7 @@ function listen() {
     take(event.dataTransfer.files);
   });
   $("again").addEventListener("click", () => attempt(makeAgain, "Making"));
+  $("detail").addEventListener("change", () => attempt(makeAgain, "Making"));
   $("refind").addEventListener("click", () => {
     camera.known = [];
     attempt(makeAgain, "Making");
