@@ -250,6 +250,22 @@ def test_parts_are_moved_scaled_recolored_and_swapped(made, tmp_path):
     assert page.inner_text("#selected") == "Click a part to select it."
 
 
+def test_detail_makes_the_object_again_as_sharp_as_the_picture(made):
+    page = made
+    before = page.evaluate("view.count")
+    assert page.is_visible("#keep")
+    page.check("#detail")
+    settled(page)
+    assert page.evaluate("view.count") == 9 * before
+    assert page.is_hidden("#keep")  # a slider could not keep up with it
+    page.evaluate("editor.select([0])")
+    press(page, "delete")
+    assert page.evaluate("view.count") == 9 * before - 18
+    page.uncheck("#detail")
+    settled(page)
+    assert page.evaluate("view.count") == before
+
+
 def test_samples_stand_side_by_side_and_turn_as_one(made):
     page = made
     page.fill("#samples", "2")
