@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from sparsegen.batches import find_sources
 from sparsegen.data.packed import Viewsets, load_packed
 from sparsegen.data.viewpoints import INPUT_VIEW
+from sparsegen.detail import add_detail
 from sparsegen.evaluation.sheet import spread
 from sparsegen.formats.cutout import is_cut_out, whole
 from sparsegen.formats.images import contact_sheet, save_image
@@ -31,7 +32,7 @@ from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.metrics import psnr
 from sparsegen.models.camera_head import directions_to
-from sparsegen.photos import Photo, as_large, open_photo
+from sparsegen.photos import Photo, as_large, full_size, open_photo
 from sparsegen.pose import CameraEstimate, estimate_camera, view_from
 from sparsegen.ranking import pictures_around
 from sparsegen.smoothing import photograph
@@ -66,6 +67,7 @@ def main() -> None:
     add("--view", type=int, default=INPUT_VIEW, help=f"the input view (default: {INPUT_VIEW})")
     add("--background", type=float, default=1.0, help="gray level behind it (default: 1, white)")
     add("--size", type=int, default=128, help="pixels of each picture (default: 128)")
+    add("--detail", action="store_true", help="objects as sharp as their pictures")
     args = parser.parse_args()
     pipeline = Pipeline.from_pretrained(args.model)
     if args.source.suffix == ".pack":
@@ -74,19 +76,24 @@ def main() -> None:
         draw_pictures(pipeline, args)
 
 
-def generate(pipeline: Pipeline, path: Path) -> Outcome:
+def generate(pipeline: Pipeline, path: Path, detail: bool = False) -> Outcome:
     """What `sparsegen generate PICTURE` does."""
     photo = open_photo(path, model=pipeline.source)
     camera = estimate_camera(pipeline, photo.rgba)[0]
-    views = view_from(pipeline, photo.rgba, camera.azimuth, camera.elevation)
-    return Outcome(photo, pipeline(views)[0], views, camera)
+    angles = camera.azimuth, camera.elevation
+    views = view_from(pipeline, photo.rgba, *angles)
+    made = pipeline(views)[0]
+    if detail:
+        views = view_from(pipeline, photo.rgba, *angles, size=full_size([photo.rgba], views))
+        made, _ = add_detail(made, views, pipeline.model.symmetric)
+    return Outcome(photo, made, views, camera)
 
 
 def draw_pictures(pipeline: Pipeline, args: argparse.Namespace) -> None:
     """One row a picture: itself if it had to be cut out, the cut-out, its object from there and around."""
     rows, labels, titles = [], [], ["input", "generated"]
     for source in find_sources([args.source]):
-        found = generate(pipeline, source.picture)
+        found = generate(pipeline, source.picture, args.detail)
         seen = as_large(found.views.images[0, 0], args.size)
         around = pictures_around(found.gaussians, 2 * NOVEL_VIEWS, args.size)
         row = [seen, found.from_there(args.size), *around]
@@ -108,7 +115,7 @@ def draw_viewset(pipeline: Pipeline, viewsets: Viewsets, args: argparse.Namespac
     shown = [targets.index(view) for view in spread(targets, NOVEL_VIEWS)]
     rows, labels, table = [], [], []
     for index, path in zip(ids, _opaque_pictures(viewsets, ids, args), strict=True):
-        found = generate(pipeline, path)
+        found = generate(pipeline, path, args.detail)
         given = viewsets.views(torch.tensor([index]), torch.tensor([[args.view]]))
         truth = viewsets.views(torch.tensor([index]), torch.tensor([targets]))
         mine = _render(found.gaussians, truth)

@@ -23,6 +23,7 @@ from sparsegen.formats.images import contact_sheet
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.metrics import gradient_energy_ratio, psnr, view_angles
+from sparsegen.photos import as_large
 from sparsegen.refinement import refine
 from sparsegen.splatting import render
 from sparsegen.tables import markdown_table
@@ -30,9 +31,9 @@ from sparsegen.views import Views
 
 # Views at most so far from the input, or from its mirror image, are near; in degrees.
 NEAR = 45.0
-# What the picture shows, from so many views.
-SHOWN = 3
-PICTURED = ("as the network makes it", "smoothed", f"--detail, {STEPS} steps")
+# What the picture shows, from the input view and so many others, each so large.
+SHOWN, SIZE = 4, 256
+PICTURED = ("truth", "as the network makes it", "smoothed", f"--detail, {STEPS} steps")
 
 
 def main() -> None:
@@ -55,22 +56,21 @@ def main() -> None:
         objects = refined(pipeline, truth.select([INPUT_VIEW]), args.steps)
         others = [view for view in every[0].tolist() if view != INPUT_VIEW]
         shown = [INPUT_VIEW, *spread(others, SHOWN)]
-        row = [truth.images[0, view] for view in shown]
+        drawn = {"truth": truth.images[0]}
         for name, gaussians in objects.items():
-            rgb = render(gaussians, truth.cameras[0], depth=False).rgb.clamp(0, 1)
-            scores.setdefault(name, []).append(judged(rgb, truth))
-            row += [rgb[view] for view in shown] if name in PICTURED else []
+            drawn[name] = render(gaussians, truth.cameras[0], depth=False).rgb.clamp(0, 1)
+            scores.setdefault(name, []).append(judged(drawn[name], truth))
         if args.pictured is None or viewsets.names[index] in args.pictured:
-            rows.append(row)
-            labels.append(viewsets.names[index])
+            for name in PICTURED:
+                rows.append([as_large(drawn[name][view], SIZE) for view in shown])
+                labels.append(name)
     table = []
     for name, values in scores.items():
         means = torch.tensor(values).mean(0).tolist()
         table.append([name, *(f"{m:.2f}" for m in means)])
     print(markdown_table(["", "input view", "near views", "far views", "edges, near", "edges, far"], table))
     if args.output is not None:
-        titles = [title for name in ("truth", *PICTURED) for title in (name, *[""] * SHOWN)]
-        contact_sheet(rows, args.output, titles, labels)
+        contact_sheet(rows, args.output, ["input", *["other views"] * SHOWN], labels)
 
 
 def refined(pipeline: Pipeline, given: Views, steps: list[int]) -> dict[str, Gaussians]:
