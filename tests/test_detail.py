@@ -86,17 +86,6 @@ def test_the_far_side_of_a_symmetric_object_takes_its_detail_from_the_mirror(car
     assert agreement(symmetric, seen)[0] > agreement(plain, seen)[0] - 0.5
 
 
-def test_detail_that_harms_another_picture_is_dropped(car, guess):
-    images = car.images[:, [0, 2]].clone()
-    images[:, 0] = 1
-    images[:, 0, :, 80:180, 80:180] = 0
-    alphas = 1 - images.amin(2)
-    given = Views(images, car.cameras[:, [0, 2]], alphas)
-    kept, report = add_detail(guess, given, symmetric=False, steps=STEPS)
-    assert report.harmful
-    assert kept is guess
-
-
 @pytest.mark.parametrize("side", [40, 300, 3000])
 def test_pictures_are_taken_as_large_as_their_object_is(side):
     cutout = torch.zeros(4, side + 20, side + 50)

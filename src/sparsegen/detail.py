@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 
 from sparsegen.gaussians import Gaussians
-from sparsegen.refinement import RefinementConfig, RefinementReport, refine_checked
+from sparsegen.refinement import RefinementConfig, RefinementReport, refine, reported
 from sparsegen.splatting.reference import rotation_matrices
 from sparsegen.views import Views
 
@@ -31,16 +31,15 @@ def add_detail(
     tick: Callable[[], object] = bool,
 ) -> tuple[Gaussians, RefinementReport]:
     """The object with `PARTS` squared times as many Gaussians, refined against its pictures at their own
-    size; and what that did, as `sparsegen.refinement.refine_checked` says it.
+    size; and what that did.
 
     `views` are the input views, as large as `sparsegen.photos.full_size` says. What they do not show of a
-    `symmetric` object takes its detail from their mirror images. Where one of several pictures gets worse for
-    what the others say, the object stays as it was.
+    `symmetric` object takes its detail from their mirror images. `tick` is called after each step.
     """
     # The parts are a third as large, and move a third as far; what is seen from elsewhere counts for more.
     config = RefinementConfig(novel=0.6, geometry=1 / PARTS, mirrored=1.0 if symmetric else 0.0)
-    detailed, report = refine_checked(split(gaussians), views, steps, config, tick)
-    return (gaussians if report.harmful else detailed), report
+    detailed = refine(split(gaussians), views, steps, config, tick)
+    return detailed, reported(gaussians, detailed, views)
 
 
 def split(gaussians: Gaussians, parts: int = PARTS) -> Gaussians:

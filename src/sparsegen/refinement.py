@@ -135,8 +135,15 @@ def refine_checked(
     if report.harmful:
         return gaussians, report
     refined = refine(gaussians, views, steps, config, tick)
-    seen = before, _mean(agreement(refined, views))
-    return refined, RefinementReport(seen, held_out, likeness(refined, gaussians))
+    return refined, reported(gaussians, refined, views, held_out)
+
+
+def reported(
+    before: Gaussians, after: Gaussians, views: Views, held_out: tuple[float, float] | None = None
+) -> RefinementReport:
+    """What refinement against `views` did to an object."""
+    seen = _mean(agreement(before, views)), _mean(agreement(after, views))
+    return RefinementReport(seen, held_out, likeness(after, before))
 
 
 def _error(gaussians: Gaussians, views: Views, config: RefinementConfig) -> Float[Tensor, ""]:

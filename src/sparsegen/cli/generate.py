@@ -324,7 +324,8 @@ def _refine(args: argparse.Namespace, pipeline: Pipeline, gaussians: Gaussians, 
     from sparsegen.refinement import refine_checked, steps_checked
 
     done = f"{'detail' if args.detail else 'refined'} at {views.cameras.width} pixels"
-    with tqdm(total=steps_checked(args.refine, views), desc=done, leave=False, disable=None) as bar:
+    steps = args.refine if args.detail else steps_checked(args.refine, views)
+    with tqdm(total=steps, desc=done, leave=False, disable=None) as bar:
         if args.detail:
             symmetric = pipeline.model.symmetric
             refined, report = add_detail(gaussians, views, symmetric, args.refine, bar.update)

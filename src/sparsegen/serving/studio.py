@@ -22,7 +22,6 @@ from sparsegen.joint_pose import find_cameras_together, views_from
 from sparsegen.photos import full_size
 from sparsegen.pose import estimate_camera, estimate_or_keep, view_from
 from sparsegen.ranking import rank
-from sparsegen.refinement import steps_checked
 from sparsegen.serving.jobs import QueueFull, Report
 from sparsegen.serving.limits import Limits
 from sparsegen.serving.pictures import Picture, cut_out_small
@@ -109,8 +108,8 @@ class Studio:
             made = pipeline.finished(pipeline.sample(i, views, order.steps, order.seed))
             objects.append(made.to("cpu"))
         if order.detail:
-            large, steps = _large(pipeline, pictures, cameras, views), steps_checked(STEPS, views)
-            progress.begin("taking detail from the picture", 0.6, 0.4 / (len(objects) * steps))
+            large = _large(pipeline, pictures, cameras, views)
+            progress.begin("taking detail from the picture", 0.6, 0.4 / (len(objects) * STEPS))
             objects = [
                 add_detail(made, large, pipeline.model.symmetric, STEPS, progress.step)[0] for made in objects
             ]
