@@ -17,7 +17,7 @@ GALLERY ?= outputs/cars_gallery.pack
 .PHONY: demo test lint scores report judge-formats clean
 
 demo: $(VENV)/.base
-	$(BIN)/sparsegen generate examples/car.png -o outputs/demo
+	$(BIN)/sparsegen generate examples/car.png --detail -o outputs/demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

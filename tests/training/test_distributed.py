@@ -119,6 +119,30 @@ def test_a_run_goes_on_with_more_processes_and_with_fewer(pack):
 
 
 @pytest.mark.slow
+def test_processes_that_share_the_matrices_move_them_as_one_does(pack):
+    """And momentum is whole in their checkpoint: one process goes on from it as if it had been alone."""
+    large = ["model.width=64", "model.feed_forward=128", "model.image_encoder.width=64", "matrices=muon"]
+    command = ["train", f"data.train={pack}", f"runs={pack.parent}", *SETTINGS, *large]
+    assert main([*command, "name=one", "max_steps=6"]) == 0
+    program = [sys.executable, "-m", "sparsegen", *command, "devices=2", "strategy=ddp"]
+    done = subprocess.run([*program, "name=two", "max_steps=3"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert main([*command, "name=two", "max_steps=6"]) == 0
+    one, two = (
+        load_checkpoint(pack.parent / name / "checkpoints" / "step_00000006.pt") for name in ("one", "two")
+    )
+    momenta, shared = (
+        {i: e["momentum_buffer"] for i, e in run["optimizer"]["state"].items() if "momentum_buffer" in e}
+        for run in (one, two)
+    )
+    assert len(momenta) > 10
+    for index, alone in momenta.items():
+        torch.testing.assert_close(shared[index], alone, rtol=0, atol=0.05 * float(alone.abs().max()))
+    for name, weights in one["model"].items():
+        assert (two["model"][name] - weights).abs().mean() < 0.2 * LR, name
+
+
+@pytest.mark.slow
 def test_a_killed_process_ends_the_other_and_the_checkpoint_is_whole(pack):
     command = ["train", f"data.train={pack}", f"runs={pack.parent}", *SETTINGS, "name=killed"]
     program = ["-m", "sparsegen", *command, "max_time=1h", "checkpoint_every=0s"]

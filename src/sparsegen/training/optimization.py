@@ -40,7 +40,11 @@ class OptimizerConfig:
 
 
 class MuonAndAdamW(torch.optim.Optimizer):
-    """PyTorch's Muon for some groups of parameters and its AdamW for the others, as one optimizer."""
+    """PyTorch's Muon for some groups of parameters and its AdamW for the others, as one optimizer.
+
+    Processes that share a batch share Muon's work as well: each moves some of the matrices, and has the
+    momentum of those alone. All must ask for `state_dict`.
+    """
 
     def __init__(
         self, matrices: list[dict[str, Any]], others: list[dict[str, Any]], config: OptimizerConfig
@@ -63,13 +67,57 @@ class MuonAndAdamW(torch.optim.Optimizer):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         loss = None if closure is None else closure()
+        gradients = {p: p.grad for p in self._owners()}
+        for parameter, owner in self._owners().items():
+            if owner != _rank():
+                parameter.grad = None
         self._muon.step()
+        for parameter, gradient in gradients.items():
+            parameter.grad = gradient
+        self._hand_out({p: p.data for p in gradients})
         self._adamw.step()
         return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        for parameter in self._owners():
+            self.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+        self._hand_out({p: self.state[p]["momentum_buffer"] for p in self._owners()})
+        return super().state_dict()
+
+    def _owners(self) -> dict[torch.Tensor, int]:
+        """Which process moves each matrix; all of them about as much."""
+        matrices = [p for group in self._muon.param_groups for p in group["params"]]
+        work = [0] * (torch.distributed.get_world_size() if _is_distributed() else 1)
+        owners: dict[torch.Tensor, int] = {}
+        for parameter in sorted(matrices, key=lambda p: -p.numel() * min(p.shape)):
+            owners[parameter] = work.index(min(work))
+            work[owners[parameter]] += parameter.numel() * min(parameter.shape)
+        return owners
+
+    def _hand_out(self, values: dict[torch.Tensor, torch.Tensor]) -> None:
+        """What each matrix's owner has of it, to all processes."""
+        if not _is_distributed():
+            return
+        owners = self._owners()
+        waiting = [
+            torch.distributed.broadcast(value, owners[parameter], async_op=True)
+            for parameter, value in values.items()
+        ]
+        for work in waiting:
+            assert work is not None
+            work.wait()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self._share()
+
+
+def _is_distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _rank() -> int:
+    return torch.distributed.get_rank() if _is_distributed() else 0
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW | MuonAndAdamW:
