@@ -62,7 +62,11 @@ def running(app: Any) -> Iterator[str]:
 
 def take_desktop(page: Page, address: str, args: argparse.Namespace) -> None:
     make(page, address, args.picture)
+    page.check("#detail")
+    rest(page)
     page.screenshot(path=args.output / "page_desktop.png")
+    page.uncheck("#detail")
+    rest(page)
     page.evaluate("document.querySelector('#choices').scrollIntoView()")
     box = page.locator("#canvas").bounding_box()
     assert box is not None
