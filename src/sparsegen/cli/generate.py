@@ -25,6 +25,7 @@ _EXAMPLES = """\
 examples:
   sparsegen generate car.png                     car.ply, car.mp4 and car_views.png, in this folder
   sparsegen generate car.jpg -o out/car.spz      the name gives the format: ply, spz, splat, glb, gltf
+  sparsegen generate photo.jpg --detail          as sharp as the photo, in some seconds more
   sparsegen generate a.png b.jpg -o out          two objects, one from each picture
   sparsegen generate photos '*.webp' list.csv -o out   folders, patterns and tables: an object from each
   sparsegen generate a.png b.png --cameras transforms.json    one object from two posed pictures
