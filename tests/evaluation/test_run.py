@@ -212,9 +212,8 @@ def test_scaling_with_queries(folder: Path, tmp_path: Path) -> None:
     # By hand: the pipeline with two queries, and scikit-image's PSNR.
     viewsets = load_packed(folder / "test.pack")
     judged = [view for view in range(VIEWS) if view != INPUT_VIEW]
-    gaussians = Pipeline.from_pretrained(folder / "model", "cpu")(
-        viewsets.views(torch.tensor([0]), torch.tensor([[INPUT_VIEW]])), queries=2
-    )[0]
+    given = viewsets.views(torch.tensor([0]), torch.tensor([[INPUT_VIEW]]))
+    gaussians = Pipeline.from_pretrained(folder / "model", "cpu").sample(0, given, queries=2)
     drawn = render(gaussians, viewsets.cameras[0][judged], depth=False).rgb.clamp(0, 1)
     truth = viewsets.views(torch.tensor([0]), torch.tensor([judged])).images[0]
     pairs = zip(truth.numpy(), drawn.numpy(), strict=True)
