@@ -28,7 +28,7 @@ def add_detail(
     views: Views,
     symmetric: bool,
     steps: int = STEPS,
-    tick: Callable[[], object] = bool,
+    tick: Callable[[], object] = lambda: None,
 ) -> tuple[Gaussians, RefinementReport]:
     """The object with `PARTS` squared times as many Gaussians, refined against its pictures at their own
     size; and what that did.

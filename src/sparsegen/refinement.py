@@ -72,7 +72,7 @@ def refine(
     views: Views,
     steps: int,
     config: RefinementConfig | None = None,
-    tick: Callable[[], object] = bool,
+    tick: Callable[[], object] = lambda: None,
 ) -> Gaussians:
     """The object (batch shape ()) after `steps` of Adam against its input views (batch size 1).
 
@@ -118,7 +118,7 @@ def refine_checked(
     views: Views,
     steps: int,
     config: RefinementConfig | None = None,
-    tick: Callable[[], object] = bool,
+    tick: Callable[[], object] = lambda: None,
 ) -> tuple[Gaussians, RefinementReport]:
     """`refine`, and what it did. With two or more views it first proves itself on the last one.
 

@@ -40,4 +40,5 @@ if __name__ == "__main__":
     values = gradients(load_config(source), result.parent)
     if torch.distributed.get_rank() == 0:
         torch.save(values, result)
+    torch.distributed.barrier()  # as `devices.leave_together`
     torch.distributed.destroy_process_group()

@@ -200,6 +200,7 @@ def _generate(
     args: argparse.Namespace, pipeline: Pipeline, group: list[Source], files: Outputs, clock: Clock
 ) -> None:
     from sparsegen.formats.gaussian_files import save_gaussians
+    from sparsegen.photos import full_size
     from sparsegen.sheets import write_sheet
     from sparsegen.turntable import save_turntable
 
@@ -211,7 +212,7 @@ def _generate(
         )
     if views is not None and framed is not None and args.refine:
         with clock("detail" if args.detail else "refinement"):
-            large = framed(_full_size(photos, views))
+            large = framed(full_size([photo.rgba for photo in photos], views))
             objects = [_refine(args, pipeline, gaussians, large) for gaussians in objects]
     objects, labels = _rank(args, objects, views)
     with clock("files"):
@@ -308,13 +309,6 @@ def _find_together(
         )
     angles = [(camera.azimuth, camera.elevation) for camera in cameras]
     return partial(views_from, pipeline, cutouts, angles, lenses)
-
-
-def _full_size(photos: list[Photo], views: Views) -> int:
-    """How large views must be to show all that the photos do."""
-    from sparsegen.photos import full_size
-
-    return full_size([photo.rgba for photo in photos], views)
 
 
 def _refine(args: argparse.Namespace, pipeline: Pipeline, gaussians: Gaussians, views: Views) -> Gaussians:

@@ -175,6 +175,17 @@ def lost_peers(fabric: Fabric, folder: Path) -> Iterator[None]:
         ) from error
 
 
+def leave_together(fabric: Fabric) -> None:
+    """Waits for the other processes, if there are any, and takes leave of them.
+
+    A thread of gloo that still holds a tensor when Python ends would abort its process; after a barrier
+    none does.
+    """
+    if fabric.world_size > 1:
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
+
+
 class TensorModel(nn.Module):
     """The model with tensors in and out, which Fabric and DDP can cast and track: frozen dataclasses not."""
 

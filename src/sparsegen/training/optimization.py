@@ -55,6 +55,7 @@ class MuonAndAdamW(torch.optim.Optimizer):
         self._adamw = _adamw(others, config)
         super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {})
         self._share()
+        self._owners = _owners([p for group in self._muon.param_groups for p in group["params"]])
 
     def _share(self) -> None:
         """Groups and state are those of the whole, for both."""
@@ -67,8 +68,8 @@ class MuonAndAdamW(torch.optim.Optimizer):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         loss = None if closure is None else closure()
-        gradients = {p: p.grad for p in self._owners()}
-        for parameter, owner in self._owners().items():
+        gradients = {p: p.grad for p in self._owners}
+        for parameter, owner in self._owners.items():
             if owner != _rank():
                 parameter.grad = None
         self._muon.step()
@@ -79,28 +80,17 @@ class MuonAndAdamW(torch.optim.Optimizer):
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        for parameter in self._owners():
+        for parameter in self._owners:
             self.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
-        self._hand_out({p: self.state[p]["momentum_buffer"] for p in self._owners()})
+        self._hand_out({p: self.state[p]["momentum_buffer"] for p in self._owners})
         return super().state_dict()
-
-    def _owners(self) -> dict[torch.Tensor, int]:
-        """Which process moves each matrix; all of them about as much."""
-        matrices = [p for group in self._muon.param_groups for p in group["params"]]
-        work = [0] * (torch.distributed.get_world_size() if _is_distributed() else 1)
-        owners: dict[torch.Tensor, int] = {}
-        for parameter in sorted(matrices, key=lambda p: -p.numel() * min(p.shape)):
-            owners[parameter] = work.index(min(work))
-            work[owners[parameter]] += parameter.numel() * min(parameter.shape)
-        return owners
 
     def _hand_out(self, values: dict[torch.Tensor, torch.Tensor]) -> None:
         """What each matrix's owner has of it, to all processes."""
         if not _is_distributed():
             return
-        owners = self._owners()
         waiting = [
-            torch.distributed.broadcast(value, owners[parameter], async_op=True)
+            torch.distributed.broadcast(value, self._owners[parameter], async_op=True)
             for parameter, value in values.items()
         ]
         for work in waiting:
@@ -110,6 +100,16 @@ class MuonAndAdamW(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self._share()
+
+
+def _owners(matrices: list[torch.Tensor]) -> dict[torch.Tensor, int]:
+    """Which process moves each matrix; all of them about as much."""
+    work = [0] * (torch.distributed.get_world_size() if _is_distributed() else 1)
+    owners: dict[torch.Tensor, int] = {}
+    for parameter in sorted(matrices, key=lambda p: -p.numel() * min(p.shape)):
+        owners[parameter] = work.index(min(work))
+        work[owners[parameter]] += parameter.numel() * min(parameter.shape)
+    return owners
 
 
 def _is_distributed() -> bool:

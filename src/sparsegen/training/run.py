@@ -19,7 +19,7 @@ from sparsegen.training.anchors import EXTENT, hull_anchors
 from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
 from sparsegen.training.config import TrainConfig, load_config, save_config
 from sparsegen.training.dataset import load_training_set
-from sparsegen.training.devices import build_fabric, lost_peers
+from sparsegen.training.devices import build_fabric, leave_together, lost_peers
 from sparsegen.training.logs import logger
 from sparsegen.training.objective import ELASTIC_MIN_SHARE, has_idle_parameters
 from sparsegen.training.trainer import Trainer
@@ -59,8 +59,7 @@ def train(config: TrainConfig) -> str:
         logging.getLogger("sparsegen").setLevel(logging.ERROR)
     with lost_peers(fabric, folder):
         ended = _train(config, fabric, folder, latest, train_set, val_set)
-    if fabric.world_size > 1:
-        torch.distributed.destroy_process_group()
+        leave_together(fabric)
     return ended
 
 
