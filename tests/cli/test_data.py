@@ -161,6 +161,8 @@ def test_one_broken_mesh_does_not_stop_the_others(tmp_path, capsys):
         (["cars", "out", "-n", "0"], "-n: expected 1 to"),
         (["cars", "out", "-n", "1", "--views", "0"], "--views: expected at least 1"),
         (["cars", "out", "-n", "1", "--split", "tests"], "invalid choice: 'tests'"),
+        (["cars", "out", "-n", "1", "--kind", "racing", *TINY], "add --pack, or give one --distance"),
+        (["cars", "out", "-n", "1", "--distance", "2", "1", *TINY], "one focal length an object"),
         (["cars", "notes.txt", "-n", "1", *TINY], "cannot be written"),
         (["cars", "notes.txt", "--pack", "-n", "1", *TINY], "notes.txt: "),
         (["pack", "empty", "out.safetensors"], "empty: "),

@@ -97,8 +97,9 @@ def _add_rendering(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs="+",
         metavar="D",
-        help="how far away cameras stand, in sizes of the object, with longer lenses the farther; two for "
-        "random views anywhere between (default: 1.3; random views of all but everyday cars: 1.1 2.6)",
+        help="how far away cameras stand, in sizes of the object, with longer lenses the farther; two, with "
+        "--pack, for random views anywhere between (default: 1.3; random views of all but everyday cars: "
+        "1.1 2.6, so these need --pack or one distance)",
     )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)"

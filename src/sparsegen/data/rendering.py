@@ -121,6 +121,10 @@ def render_folder(
 
     Raises `InputError` at the end if some subjects could not be rendered, naming the first.
     """
+    from sparsegen.data.layouts.srn import check_srn_cameras
+
+    for subject, views in zip(subjects, cameras, strict=True):
+        check_srn_cameras(subject.name, views)
     _render_missing(subjects, cameras, SrnFolder(folder), jobs)
 
 

@@ -99,12 +99,7 @@ def save_srn(viewsets: Viewsets, folder: str | Path) -> None:
 def write_srn_object(viewset: Viewset, folder: str | Path) -> None:
     """Write one object; the folder appears under its name when it is whole."""
     cameras = viewset.cameras
-    fx, fy = cameras.Ks[:, 0, 0], cameras.Ks[:, 1, 1]
-    if not (torch.allclose(fx, fy) and torch.allclose(cameras.Ks, cameras.Ks[:1].expand_as(cameras.Ks))):
-        raise InputError(
-            f"{viewset.name}: the SRN layout holds one focal length an object, found {fx.min():g} to "
-            f"{torch.maximum(fx.max(), fy.max()):g}; write transforms.json instead"
-        )
+    check_srn_cameras(viewset.name, cameras)
     K = cameras.Ks[0].tolist()
     with atomic_folder(folder) as temporary:
         subfolders = ["rgb", "pose", *(["opc"] if viewset.has_alpha else [])]
@@ -118,6 +113,16 @@ def write_srn_object(viewset: Viewset, folder: str | Path) -> None:
             write_png(temporary / "rgb" / f"{i:06d}.png", over_white(viewset.images[i]))
             if viewset.has_alpha:
                 write_png(temporary / "opc" / f"{i:06d}.png", viewset.images[i, ..., 3])
+
+
+def check_srn_cameras(name: str, cameras: Cameras) -> None:
+    """Raise `InputError` for cameras of one object that the layout cannot hold."""
+    fx, fy = cameras.Ks[:, 0, 0], cameras.Ks[:, 1, 1]
+    if not (torch.allclose(fx, fy) and torch.allclose(cameras.Ks, cameras.Ks[:1].expand_as(cameras.Ks))):
+        raise InputError(
+            f"{name}: the SRN layout holds one focal length an object, found {fx.min():g} to "
+            f"{torch.maximum(fx.max(), fy.max()):g}; add --pack, or give one --distance"
+        )
 
 
 def _read_frame(folder: Path, stem: str, has_alpha: bool, size: tuple[int, int]) -> UInt8[ndarray, "h w 4"]:
