@@ -83,8 +83,9 @@ class Cameras:
 
     def resized(self, width: int, height: int) -> Cameras:
         """The same cameras for pictures scaled to `width` x `height` pixels."""
-        scale = self.Ks.new_tensor([width / self.width, height / self.height, 1.0])
-        return Cameras(self.viewmats, self.Ks * scale[:, None], width, height)
+        across, down, last = self.Ks.unbind(-2)
+        Ks = torch.stack([across * (width / self.width), down * (height / self.height), last], dim=-2)
+        return Cameras(self.viewmats, Ks, width, height)
 
     def mirrored(self) -> Cameras:
         """Where an object that is its own mirror image in the plane y = 0 looks as from here, left and right

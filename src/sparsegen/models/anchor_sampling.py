@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -131,7 +131,7 @@ class Lookup:
             return logits + torch.einsum("bvrnc,bnc->bvrn", toward, facing.float())
 
     def _reflections(self, x: Float[Tensor, "*batch 3"]) -> list[Float[Tensor, "*batch 3"]]:
-        return [x, x * x.new_tensor([1.0, -1.0, 1.0])] if self.symmetric else [x]
+        return [x, torch.cat([x[..., :1], -x[..., 1:2], x[..., 2:]], dim=-1)] if self.symmetric else [x]
 
 
 def _weighted_reads(
@@ -144,11 +144,7 @@ def _weighted_reads(
     """
     b, v, c, h, w = maps.shape
     r, n = where.shape[2:4]
-    size = where.new_tensor([w, h])
-    pixel = ((where + 1) * size - 1) / 2
-    pixel = torch.minimum(pixel.nan_to_num().clamp_min(0), size - 1)  # the border goes on for ever
-    corner = torch.minimum(pixel.detach().floor(), size - 2).clamp_min(0)
-    (x, y), (column, row) = (pixel - corner).unbind(-1), corner.long().unbind(-1)
+    (column, x), (row, y) = _pixel(where[..., 0], w), _pixel(where[..., 1], h)
     weights = torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], dim=-1)
     pair = torch.arange(2, device=maps.device)
     around = (int(h > 1) * w * pair[:, None] + int(w > 1) * pair).flatten()
@@ -161,12 +157,21 @@ def _weighted_reads(
     return F.embedding_bag(bags, pixels, mode="sum", per_sample_weights=worth).view(b, n, r, c)
 
 
+def _pixel(
+    where: Float[Tensor, "*batch"], size: int
+) -> tuple[Int[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """The pixel before each coordinate in [-1, 1], and the way from its centre to the next one's, 0 to 1."""
+    pixel = (((where + 1) * size - 1) / 2).nan_to_num().clamp(0, size - 1)  # the border goes on for ever
+    before = pixel.detach().floor().clamp(0, max(size - 2, 0))
+    return before.long(), pixel - before
+
+
 def projections(points: Float[Tensor, "b n 3"], cameras: Cameras) -> Float[Tensor, "b v n 3"]:
     """Picture coordinates in [-1, 1] (x right, y down) and view-space depth of the points."""
     rotation, translation = cameras.viewmats[..., :3, :3], cameras.viewmats[..., None, :3, 3]
     with full_precision(points.device):
         local = points[:, None].float() @ rotation.mT + translation
         depth = local[..., 2:]
-        pixels = (local @ cameras.Ks.mT)[..., :2] / depth.clamp_min(_NEAR)
-        size = pixels.new_tensor([cameras.width, cameras.height])
-        return torch.cat([2 * pixels / size - 1, depth], dim=-1)
+        x, y, _ = (local @ cameras.Ks.mT / depth.clamp_min(_NEAR)).unbind(-1)
+        pictured = torch.stack([2 * x / cameras.width - 1, 2 * y / cameras.height - 1], dim=-1)
+        return torch.cat([pictured, depth], dim=-1)

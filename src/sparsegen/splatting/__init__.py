@@ -69,9 +69,10 @@ def render(
     views = cameras.batch_shape[-1]
     splat = import_module(f"sparsegen.splatting.{BACKENDS[backend]}").splat
     rgb, alpha, depth_sum = splat(_flat(gaussians, batch), _flat_cameras(cameras, batch), depth)
-    if background is not None:
-        color = torch.as_tensor(background, dtype=rgb.dtype, device=rgb.device).reshape(-1, 1, 1)
-        rgb = torch.addcmul(rgb, color, (1 - alpha)[:, :, None])
+    if isinstance(background, Tensor):
+        rgb = torch.addcmul(rgb, background.to(rgb).reshape(-1, 1, 1), (1 - alpha)[:, :, None])
+    elif background is not None:  # a number stays one: as a tensor, it would make the host wait for CUDA
+        rgb = torch.add(rgb, (1 - alpha)[:, :, None], alpha=background)
     picture = (*batch, views, cameras.height, cameras.width)
     expected = None if depth_sum is None else (depth_sum / alpha.clamp(min=MIN_WEIGHT)).reshape(picture)
     return Rendering(rgb.reshape(*batch, views, 3, *picture[-2:]), alpha.reshape(picture), expected)
