@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -63,8 +64,18 @@ def test_weights_can_still_be_read(network):
     ("pixel_aligned_tiny", True, "float32"),
 ])  # fmt: skip
 def test_auto_takes_bfloat16_for_wide_networks_where_it_is_native(monkeypatch, name, native, chosen):
-    monkeypatch.setattr(folding, "has_native_bfloat16", lambda _: native)
+    monkeypatch.setattr(folding, "bfloat16_pays", lambda _: native)
     assert precision_of(fold(preset(name).build())) == chosen
+
+
+@pytest.mark.skipif(torch.version.hip is not None, reason="AMD's devices all have it")
+@pytest.mark.parametrize(("capability", "native"), [(7, False), (8, True)])
+def test_cuda_devices_multiply_bfloat16_from_ampere_on(monkeypatch, capability, native):
+    """Those before emulate it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(major=capability))
+    assert folding.native_bfloat16("cuda") is native
 
 
 def test_without_fast_onednn_float32_is_pytorchs(monkeypatch, network):

@@ -62,7 +62,7 @@ def fold(model: Network, precision: str = "auto") -> Network:
 
 def auto_precision(model: Network) -> str:
     """bfloat16 for wide networks on processors that multiply it natively, else float32."""
-    return "bfloat16" if model.width >= _WIDE and has_native_bfloat16(model.device) else "float32"
+    return "bfloat16" if model.width >= _WIDE and bfloat16_pays(model.device) else "float32"
 
 
 def precision_of(model: Network) -> str:
@@ -79,9 +79,17 @@ def has_fast_onednn(device: torch.device) -> bool:
     return device.type == "cpu" and capability == "AVX512" and torch.backends.mkldnn.is_available() and there
 
 
-def has_native_bfloat16(device: torch.device) -> bool:
-    """Whether the processor multiplies bfloat16 matrices, and faster than float32 ones."""
-    return has_fast_onednn(device) and torch.cpu._is_avx512_bf16_supported()
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether folded layers multiply bfloat16 matrices faster than float32 ones."""
+    return has_fast_onednn(device) and native_bfloat16(device.type)
+
+
+def native_bfloat16(device_type: str) -> bool:
+    """Whether this machine's "cpu" or "cuda" device multiplies bfloat16 matrices itself; of CUDA devices, the
+    current one."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 
 def _replace_linear(module: nn.Module, dtype: torch.dtype, but: type[nn.Module] | None = None) -> None:

@@ -17,6 +17,7 @@ from sparsegen.cameras import Cameras
 from sparsegen.errors import InputError
 from sparsegen.gaussians import Gaussians
 from sparsegen.models import Network
+from sparsegen.models.folding import native_bfloat16
 from sparsegen.training.sharding import share_out
 from sparsegen.views import Views
 
@@ -64,9 +65,9 @@ def build_fabric(
     devices, nodes = _world(devices, nodes)
     if cuda and devices > torch.cuda.device_count():
         raise InputError(f"devices={devices}: PyTorch finds {torch.cuda.device_count()} CUDA devices here")
-    if precision == "auto":
-        precision = "bfloat16" if cuda or torch.cpu._is_avx512_bf16_supported() else "float32"
     kind = "cuda" if cuda else "cpu"
+    if precision == "auto":
+        precision = "bfloat16" if native_bfloat16(kind) else "float32"
     plugin = _autocast(kind) if precision == "bfloat16" else None
     chosen: Any = "auto"
     if strategy == "fsdp":

@@ -21,6 +21,7 @@ from sparsegen.errors import InputError
 from sparsegen.formats.cutout import scaled_down
 from sparsegen.formats.images import load_image, pictures_below
 from sparsegen.metrics import alpha_iou
+from sparsegen.models.folding import native_bfloat16
 from sparsegen.models.foreground import ForegroundConfig, ForegroundNet
 from sparsegen.training.disguises import disguised
 from sparsegen.training.pacing import falling_steps
@@ -61,7 +62,7 @@ def train_foreground(
     optimizer = torch.optim.AdamW(net.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
     for step, bar in falling_steps(optimizer, recipe.lr, recipe.steps, max_seconds):
         pictures, alphas = foreground_batch(viewsets, recipe, step, photographs, net.config.size)
-        with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=native_bfloat16("cpu")):
             logits = net(pictures)
         logits = logits.float()
         loss = F.binary_cross_entropy_with_logits(logits, alphas)
