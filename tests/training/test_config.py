@@ -63,6 +63,8 @@ def test_matrices_that_are_cut_up_are_no_matter_for_muon():
         ("lr=fast", r"^optimizer\.lr=fast: .*Float"),
         ("batch_size=0", r"^batch_size=0: expected at least 1"),
         ("max_steps=0", r"^max_steps=0: expected at least 1"),
+        ("checkpoints_kept=0", r"^checkpoints_kept=0: expected at least 1"),
+        ("bad_steps=0", r"^bad_steps=0: expected at least 1"),
         ("batch_size=1.5", r"^batch_size=1\.5: .*Integer"),
         ("model=huge", r"^model=huge: expected one of base, paper, pixel_aligned, pixel_aligned_tiny, tiny"),
         ("max_time=soon", r"^max_time=soon: expected a duration such as 90s"),

@@ -172,7 +172,7 @@ def _thawed(schema: Any) -> DictConfig:
 def _nodes(config: DictConfig) -> Iterator[DictConfig]:
     yield config
     for key in config:
-        child = config._get_node(key)
+        child = _value(config, key)
         if isinstance(child, DictConfig):
             yield from _nodes(child)
 
@@ -183,7 +183,7 @@ def _check_values(config: TrainConfig) -> None:
     seconds("validation.every", config.validation.every)
     if config.max_time is None and config.max_steps is None:
         raise InputError("the run has no end: set max_time=30m or max_steps=10000")
-    for name in ("max_steps", "batch_size", "log_every"):
+    for name in ("max_steps", "batch_size", "log_every", "checkpoints_kept", "bad_steps"):
         value = getattr(config, name)
         if value is not None and value < 1:
             raise InputError(f"{name}={value}: expected at least 1")
@@ -252,10 +252,15 @@ def _nearest(key: str, known: set[str]) -> list[str]:
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
     for key in config:
-        value: Any = None if OmegaConf.is_missing(config, key) else config[key]
+        value = _value(config, key)
         yield f"{prefix}{key}"
         if isinstance(value, DictConfig):
             yield from _keys(value, f"{prefix}{key}.")
+
+
+def _value(config: DictConfig, key: Any) -> Any:
+    """None for one that has still to be set."""
+    return None if OmegaConf.is_missing(config, key) else config[key]
 
 
 def _reason(error: Exception, overrides: Sequence[str]) -> str:
