@@ -189,7 +189,7 @@ def _linear_texture(image: Image.Image, size: int) -> Float[ndarray, "h w 3"]:
 
 def _corner_normals(mesh: trimesh.Trimesh) -> Float[ndarray, "f 3 3"]:
     """The file's own normals, or smooth ones between creases where it has none."""
-    if "vertex_normals" in mesh._cache.cache:
+    if "vertex_normals" in mesh._cache.cache:  # trimesh's exporters ask so, too: nothing public tells
         return np.asarray(mesh.vertex_normals, np.float32)[mesh.faces]
     return _creased_normals(np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces))
 
