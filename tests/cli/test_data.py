@@ -102,10 +102,10 @@ def test_a_stopped_run_continues_from_its_parts(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_rendering_killed_half_way_leaves_nothing_half_and_goes_on(tmp_path, number):
+@pytest.mark.parametrize(("number", "jobs"), [(signal.SIGKILL, 1), (signal.SIGINT, 1), (signal.SIGINT, 2)])
+def test_rendering_killed_half_way_leaves_nothing_half_and_goes_on(tmp_path, number, jobs):
     out, parts = tmp_path / "cars.pack", tmp_path / "cars.pack.parts"
-    arguments = ["data", "cars", str(out), "--pack", "-n", "12", *TINY]
+    arguments = ["data", "cars", str(out), "--pack", "-n", "12", *TINY[:-1], str(jobs)]
     process = subprocess.Popen(
         [sys.executable, "-m", "sparsegen", *arguments],
         stderr=subprocess.PIPE,
@@ -123,6 +123,8 @@ def test_rendering_killed_half_way_leaves_nothing_half_and_goes_on(tmp_path, num
     assert not out.exists()
     done = list(parts.glob("car-*.npz"))
     assert 1 <= len(done) < 12
+    if number == signal.SIGINT:
+        assert complaint.endswith(f"interrupted; {len(done)} of 12 are kept; the same command goes on\n")
     for path in done:
         with np.load(path) as arrays:
             assert arrays["images"].shape == (2, 16, 16, 4)
@@ -130,6 +132,26 @@ def test_rendering_killed_half_way_leaves_nothing_half_and_goes_on(tmp_path, num
     assert main([*arguments[:2], str(tmp_path / "whole.pack"), *arguments[3:]]) == 0
     assert out.read_bytes() == (tmp_path / "whole.pack").read_bytes()
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".parts"] == []
+
+
+def test_ctrl_c_tells_how_many_objects_are_kept(tmp_path, capsys, monkeypatch):
+    from sparsegen.data import rendering
+
+    real, calls = rendering._run, []
+
+    def interrupted_at_the_third(task):
+        calls.append(task)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(task)
+
+    monkeypatch.setattr(rendering, "_run", interrupted_at_the_third)
+    assert main(["data", "cars", str(tmp_path), "-n", "4", *TINY]) == 130
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == "sparsegen: interrupted; 2 of 4 are kept; the same command goes on"
+    assert main(["data", "cars", str(tmp_path), "-n", "4", *TINY]) == 0
+    assert len(calls) == 5
+    assert len(load_srn(tmp_path / "train").names) == 4
 
 
 def test_meshes_of_a_folder_become_objects(tmp_path):

@@ -92,6 +92,7 @@ def test_mistakes_are_one_line(argv, words, capsys):
         (MemoryError(), 2, f"sparsegen: {OUT_OF_MEMORY}\n"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, f"sparsegen: {OUT_OF_MEMORY}\n"),
         (KeyboardInterrupt(), 130, "sparsegen: interrupted; unfinished outputs were removed\n"),
+        (KeyboardInterrupt("2 of 4 are kept"), 130, "sparsegen: interrupted; 2 of 4 are kept\n"),
     ],
 )
 def test_what_a_verb_raises(monkeypatch, capsys, fault, status, line):

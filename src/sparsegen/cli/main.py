@@ -41,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except InputError as error:
         return _say(" ".join(str(error).splitlines()), 2)
-    except KeyboardInterrupt:
-        return _say("interrupted; unfinished outputs were removed", 130)
+    except KeyboardInterrupt as stop:  # a verb that keeps what it has done says so in it
+        return _say(f"interrupted; {str(stop) or 'unfinished outputs were removed'}", 130)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise

@@ -8,16 +8,18 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sparsegen.cameras import Cameras
 from sparsegen.data.packed import Viewset, load_packed, write_packed
@@ -159,12 +161,16 @@ def _render_missing(subjects: Sequence[Subject], cameras: Sequence[Cameras], sto
     failures: list[str] = []
     # Ten seconds between redraws would be too coarse for a few objects, one object too fine for a log.
     bar = tqdm(total=len(names), initial=len(names) - len(tasks), unit="object", smoothing=0.05)
-    with bar:
-        for failure in _results(tasks, min(jobs, len(tasks))):
-            bar.update()
-            if failure is not None:
-                logger.warning("%s", failure)
-                failures.append(failure)
+    try:
+        with logging_redirect_tqdm(), bar:
+            for failure in _results(tasks, min(jobs, len(tasks))):
+                bar.update()
+                if failure is not None:
+                    logger.warning("%s", failure)
+                    failures.append(failure)
+    except KeyboardInterrupt:
+        kept = bar.n - len(failures)
+        raise KeyboardInterrupt(f"{kept} of {len(names)} are kept; the same command goes on") from None
     if failures:
         more = f" ({len(failures)} of {len(names)} objects failed)" if len(failures) > 1 else ""
         raise InputError(failures[0] + more)
@@ -180,19 +186,26 @@ def _results(tasks: Sequence[_Task], jobs: int) -> Iterator[str | None]:
         return
     # Not fork: PyTorch and Mitsuba keep threads, which a forked child would lack.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
-    try:
-        with _ctrl_c_ignored():  # processes start with the first tasks, and inherit this
-            futures = [pool.submit(_run, task) for task in tasks]
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool:
-        raise InputError(
-            "a rendering process was killed, most likely for want of memory; use --jobs 1"
-        ) from None
-    finally:
-        # After Ctrl-C only the objects in hand are finished.
-        pool.shutdown(cancel_futures=True)
+    waiting, running = iter(tasks), set[Future[str | None]]()
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker) as pool:
+        try:
+            with _ctrl_c_ignored():  # processes start with the first tasks, and inherit this
+                running.update(pool.submit(_run, task) for task in islice(waiting, jobs))
+            while running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    running.remove(future)
+                    yield future.result()
+                # No more than there are processes: what a pool has taken in, it does not give back.
+                running.update(pool.submit(_run, task) for task in islice(waiting, jobs - len(running)))
+        except KeyboardInterrupt:
+            logger.info("interrupted; the objects in hand are finished")
+            for future in as_completed(running):
+                yield future.result()
+            raise
+        except BrokenProcessPool:
+            raise InputError(
+                "a rendering process was killed, most likely for want of memory; use --jobs 1"
+            ) from None
 
 
 @contextmanager
