@@ -122,12 +122,27 @@ def test_normalized_integers():
 def test_data_in_a_file_beside(tmp_path):
     changed = document()
     data = base64.b64decode(changed["buffers"][0].pop("uri").partition(",")[2])
-    changed["buffers"][0]["uri"] = "a.bin"
+    changed["buffers"][0]["uri"] = "a%20car.bin"
     (tmp_path / "a.gltf").write_text(json.dumps(changed))
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match=r"its data, a car\.bin, are missing"):
         load_gaussians(tmp_path / "a.gltf")
-    (tmp_path / "a.bin").write_bytes(data)
+    (tmp_path / "a car.bin").write_bytes(data)
     assert_close(load_gaussians(tmp_path / "a.gltf", up="z"), recorded())
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_one_file_as_many_buffers_holds_no_more_than_once(tmp_path, beside):
+    changed = document()
+    buffer = changed["buffers"][0]
+    if beside:
+        (tmp_path / "a.bin").write_bytes(base64.b64decode(buffer["uri"].partition(",")[2]))
+        buffer["uri"] = "a.bin"
+    changed["buffers"] = [buffer] * 1000
+    changed["nodes"] = [{"mesh": 0}] * 1000
+    changed["scenes"][0]["nodes"] = list(range(1000))
+    (tmp_path / "a.gltf").write_text(json.dumps(changed))
+    with pytest.raises(InputError, match="more Gaussians than its size can hold"):
+        load_gaussians(tmp_path / "a.gltf")
     changed["buffers"][0]["uri"] = "../secret.bin"
     with pytest.raises(InputError, match="expected a file in the same folder"):
         decode(changed, str(tmp_path / "a.gltf"))

@@ -78,10 +78,10 @@ def test_chunks_of_a_binary_file_are_aligned(textured):
 def test_an_obj_stays_closed_and_names_its_picture(tmp_path, textured):
     """Seams are in the texture's places, not in the surface."""
     save_mesh(tmp_path / "ball.obj", textured)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["ball.mtl", "ball.obj", "ball.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ball.mtl", "ball.obj", "ball_texture.png"]
     lines = (tmp_path / "ball.obj").read_text().splitlines()
     assert "mtllib ball.mtl" in lines
-    assert "map_Kd ball.png" in (tmp_path / "ball.mtl").read_text().splitlines()
+    assert "map_Kd ball_texture.png" in (tmp_path / "ball.mtl").read_text().splitlines()
     corners = [[c.split("/") for c in line.split()[1:]] for line in lines if line.startswith("f ")]
     faces = np.array([[int(vertex) - 1 for vertex, _, _ in face] for face in corners])
     assert trimesh.Trimesh(textured.vertices, faces, process=False).is_watertight

@@ -13,6 +13,7 @@ import logging
 import struct
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import torch
@@ -142,9 +143,11 @@ def _document(gaussians: Gaussians) -> tuple[dict[str, Any], bytes]:
 
 def _parts(data: bytes, name: str) -> list[Gaussians]:
     document, binary = _parse(data, name)
-    buffers = [_buffer(b, binary, name) for b in document.get("buffers", [])]
-    # One mesh may stand in many places: a small file must not become a huge object.
-    room = min(_MAX_COUNT, sum(map(len, buffers)))
+    described = document.get("buffers", [])
+    # One mesh may stand in many places, and one file be many buffers: a small file must not become huge.
+    files = {uri: _read(uri, binary, name) for uri in {buffer.get("uri") for buffer in described}}
+    buffers = [_buffer(buffer, files) for buffer in described]
+    room = min(_MAX_COUNT, sum(map(len, files.values())))
     parts = []
     for mesh, matrix in _instances(document):
         for primitive in mesh["primitives"]:
@@ -179,16 +182,23 @@ def _parse(data: bytes, name: str) -> tuple[dict[str, Any], bytes | None]:
     return json.loads(chunks[b"JSON"].decode("utf-8")), chunks.get(b"BIN\0")
 
 
-def _buffer(buffer: dict[str, Any], binary: bytes | None, name: str) -> bytes:
-    uri = buffer.get("uri")
+def _read(uri: str | None, binary: bytes | None, name: str) -> bytes:
+    """What a URI of a file called `name` says, or its binary chunk."""
     if uri is None:
-        data = binary or b""
-    elif uri.startswith("data:"):
-        data = base64.b64decode(uri.partition(",")[2], validate=True)
-    else:
-        if Path(uri).name != uri:
-            raise InputError(f"{name}: its data lie at {uri[:60]!r}, expected a file in the same folder")
-        data = (Path(name).parent / uri).read_bytes()
+        return binary or b""
+    if uri.startswith("data:"):
+        return base64.b64decode(uri.partition(",")[2], validate=True)
+    file = unquote(uri)
+    if Path(file).name != file:
+        raise InputError(f"{name}: its data lie at {uri[:60]!r}, expected a file in the same folder")
+    try:
+        return (Path(name).parent / file).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{name}: its data, {file[:60]}, are missing; keep both in one folder") from None
+
+
+def _buffer(buffer: dict[str, Any], files: dict[str | None, bytes]) -> bytes:
+    data = files[buffer.get("uri")]
     if len(data) < buffer["byteLength"]:
         raise ValueError("cut short")
     return data

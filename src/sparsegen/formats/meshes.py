@@ -114,11 +114,12 @@ def _gltf_arrays(mesh: Mesh) -> dict[str, ndarray]:
 
 
 def _save_obj(path: Path, mesh: Mesh) -> None:
-    """The `.obj` file last: it is whole only with the others."""
+    """The `.obj` file last: it is whole only with the others. Its picture's name is not one that a photo of
+    the object is likely to have."""
     if mesh.texture is None:
         write_bytes(path, encode_obj(mesh))
         return
-    picture, material = path.with_suffix(".png"), path.with_suffix(".mtl")
+    picture, material = path.with_name(f"{path.stem}_texture.png"), path.with_suffix(".mtl")
     write_bytes(picture, _picture(mesh.texture))
     write_bytes(material, f"newmtl object\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {picture.name}\n".encode())
     write_bytes(path, encode_obj(mesh, material.name))

@@ -36,7 +36,7 @@ _MAGIC = b"NGSP"
 _HEADER = struct.Struct("<4sIIBBBB")  # magic, version, count, degree, fractional bits, flags, streams
 _HEADER_4 = struct.Struct("<16sI12x")  # the same 16 bytes, offset of the table
 _SIZES = struct.Struct("<QQ")  # compressed, plain
-_ANTIALIASED, _EXTENDED = 1, 2
+_EXTENDED = 2  # of the flags; 1 says that the Gaussians were trained with antialiasing
 
 # Means keep this many binary digits after the point, 1.5e-5, or as many as their range allows.
 _FRACTIONAL_BITS = 16

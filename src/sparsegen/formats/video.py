@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import chain
 from pathlib import Path
 from typing import IO
@@ -45,9 +45,7 @@ def save_video(path: str | Path, frames: Iterable[Float[Tensor, "3 h w"]], fps: 
         command = _command(temporary, width, height, fps)
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log) as encoder:
             try:
-                # An encoder that gave up has closed its pipe; its log tells why.
-                with suppress(BrokenPipeError):
-                    _feed(encoder, chain([first], iterator), (height, width))
+                _feed(encoder, chain([first], iterator), (height, width))
             except BaseException:
                 encoder.kill()
                 raise
@@ -56,13 +54,14 @@ def save_video(path: str | Path, frames: Iterable[Float[Tensor, "3 h w"]], fps: 
 
 
 def _feed(encoder: subprocess.Popen[bytes], frames: Iterable[Tensor], size: tuple[int, int]) -> None:
+    """All frames, or as many as it takes: an encoder that gave up has closed its pipe; its log tells why."""
     assert encoder.stdin is not None
-    for frame in frames:
-        if frame.shape != (3, *size):
-            raise ValueError(f"frames must have one size {(3, *size)}, got {tuple(frame.shape)}")
-        levels = (frame.detach().cpu().clamp(0, 1) * 255).round().byte()
-        encoder.stdin.write(levels.permute(1, 2, 0).contiguous().numpy().tobytes())
-    encoder.stdin.close()
+    with suppress(BrokenPipeError), closing(encoder.stdin) as pipe:  # closing writes what is left
+        for frame in frames:
+            if frame.shape != (3, *size):
+                raise ValueError(f"frames must have one size {(3, *size)}, got {tuple(frame.shape)}")
+            levels = (frame.detach().cpu().clamp(0, 1) * 255).round().byte()
+            pipe.write(levels.permute(1, 2, 0).contiguous().numpy().tobytes())
 
 
 def _command(path: Path, width: int, height: int, fps: float) -> list[str]:
