@@ -81,29 +81,27 @@ def generate(pipeline: Pipeline, path: Path, detail: bool = False) -> Outcome:
     photo = open_photo(path, model=pipeline.source)
     camera = estimate_camera(pipeline, photo.rgba)[0]
     angles = camera.azimuth, camera.elevation
-    views = view_from(pipeline, photo.rgba, *angles)
+    views = view_from(pipeline, photo.rgba, *angles, photo.focal_length)
     made = pipeline(views)[0]
     if detail:
-        views = view_from(pipeline, photo.rgba, *angles, size=full_size([photo.rgba], views))
+        size = full_size([photo.rgba], views)
+        views = view_from(pipeline, photo.rgba, *angles, photo.focal_length, size)
         made, _ = add_detail(made, views, pipeline.model.symmetric)
     return Outcome(photo, made, views, camera)
 
 
 def draw_pictures(pipeline: Pipeline, args: argparse.Namespace) -> None:
-    """One row a picture: itself if it had to be cut out, the cut-out, its object from there and around."""
-    rows, labels, titles = [], [], ["input", "generated"]
-    for source in find_sources([args.source]):
-        found = generate(pipeline, source.picture, args.detail)
+    """One row a picture: itself if any had to be cut out, the cut-out, its object from there and around."""
+    outcomes = {s.picture: generate(pipeline, s.picture, args.detail) for s in find_sources([args.source])}
+    cut_out = all(is_cut_out(found.photo.original) for found in outcomes.values())
+    titles = ["input", "generated"] if cut_out else ["photograph", "input", "generated"]
+    rows, labels = [], []
+    for path, found in outcomes.items():
         seen = as_large(found.views.images[0, 0], args.size)
         around = pictures_around(found.gaussians, 2 * NOVEL_VIEWS, args.size)
-        row = [seen, found.from_there(args.size), *around]
-        if not is_cut_out(found.photo.original):
-            row, titles = (
-                [whole(found.photo.original, args.size)[0], *row],
-                ["photograph", "input", "generated"],
-            )
-        rows.append(row)
-        labels.append(f"{source.picture.stem} {_words(found.camera)}")
+        original = [] if cut_out else [whole(found.photo.original, args.size)[0]]
+        rows.append([*original, seen, found.from_there(args.size), *around])
+        labels.append(f"{path.stem} {_words(found.camera)}")
     contact_sheet(rows, args.output, titles, labels)
 
 
