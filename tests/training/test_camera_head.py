@@ -55,6 +55,13 @@ def test_guesses_find_a_direction_between_cells_and_across_the_seam():
         assert best.chance == pytest.approx(1, abs=0.01 if elevation < 50 else 0.2)
 
 
+def test_no_chance_elsewhere_is_no_guess():
+    sure = torch.full((AZIMUTHS, ELEVATIONS), -200.0)
+    sure[3, 4] = 0
+    (only,) = likely_directions(sure)
+    assert only.chance == 1
+
+
 def test_two_likely_directions_are_two_guesses_with_their_chances():
     both = cell_targets(torch.tensor([0.0, 180.0]), torch.tensor([20.0, 20.0]))
     first, second, *_ = likely_directions((0.7 * both[0] + 0.3 * both[1]).log())

@@ -167,12 +167,14 @@ def crop_to_object(
 
 
 def likely_directions(logits: Float[Tensor, "azimuths elevations"], count: int = 4) -> list[Direction]:
-    """Guesses that lie `APART` from each other, likeliest first, each with the chance around it."""
+    """Up to `count` guesses that lie `APART` from each other, likeliest first, and the chance around each."""
     azimuths, elevations = (x.to(logits.device) for x in cell_centers())
     chances = logits.flatten().softmax(0).view_as(logits)
     left = chances
     found = []
     for _ in range(count):
+        if not left.any():  # all chance lies around what was found
+            break
         row, column = divmod(int(left.argmax()), ELEVATIONS)
         offsets = (azimuths - azimuths[row] + 180) % 360 - 180
         around = (offsets.abs() < APART)[:, None]
