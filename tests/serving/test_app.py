@@ -64,6 +64,10 @@ def test_a_noted_lens_says_how_far_away_the_object_stood_though_the_picture_is_c
         assert camera["lens_known"]
         expected = distance_of(read_photo(path), 32, -30, 20)
         assert camera["distance"] == pytest.approx(expected, rel=0.02)
+        again = client.post(
+            f"/api/jobs/{job['id']}/again", json={"cameras": [{"azimuth": -30, "elevation": 20}]}
+        )
+        assert done(client, again)["cameras"] == [camera]
         distances.append(camera["distance"])
     assert 1.5 < distances[1] / distances[0] < 2.2
 
@@ -158,11 +162,16 @@ def test_other_sites_and_other_names_are_refused(serve, picture):
     )
     assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
     assert client.get("/", headers={"Origin": "http://127.0.0.1"}).status_code == 200
+    for malformed in ("http://[", "http://[x]/", "null", ""):
+        assert client.get("/", headers={"Origin": malformed}).status_code == 403
 
 
 def test_the_page_loads_nothing_from_elsewhere(serve):
     client = serve()
     page = client.get("/")
+    head = client.head("/")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == page.headers["content-length"]
     assert "default-src 'self'" in page.headers["content-security-policy"]
     assert "://" not in page.text
     for name in ("page.css", "page.js", "api.js", "editor.js", "camera.js", "samples.js", "splat.js"):
@@ -170,3 +179,22 @@ def test_the_page_loads_nothing_from_elsewhere(serve):
         found = client.get(f"/{name}")
         assert found.status_code == 200
         assert "://" not in found.text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_schema_says_what_is_answered(serve, picture):
+    client = serve()
+    schema = client.get("/openapi.json").json()
+    sample = "/api/jobs/{job_id}/samples/{sample}"
+    binary, page = "application/octet-stream", "text/html"
+    for path, kinds in (
+        ("/api/jobs/{job_id}/cutouts/{index}", {"image/png"}),
+        (f"{sample}/scene", {binary}),
+        (f"{sample}/file", {binary, page}),
+    ):
+        [method] = schema["paths"][path].values()
+        assert set(method["responses"]["200"]["content"]) == kinds
+    answer = schema["paths"]["/api/jobs/{job_id}"]["get"]["responses"]["200"]["content"]["application/json"]
+    told = schema["components"]["schemas"][answer["schema"]["$ref"].rsplit("/", 1)[1]]["properties"]
+    job = done(client, send(client, picture, detail=True))
+    assert set(job) == set(told)
+    assert job["detail"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mimetypes
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -67,6 +69,7 @@ def create_app(
     app.add_middleware(Guard, upload_bytes=limits.upload_bytes)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     app.add_exception_handler(InputError, _unusable)
+    app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(QueueFull, _queue_full)
     add_jobs(app, jobs, studio, limits)
     add_objects(app, jobs, studio)
@@ -78,13 +81,20 @@ def create_app(
 def _add_static(app: FastAPI, name: str, path: Path) -> None:
     data, kind = path.read_bytes(), mimetypes.guess_type(path.name)[0]
 
-    @app.get(f"/{name}", include_in_schema=False)
+    @app.api_route(f"/{name}", methods=["GET", "HEAD"], include_in_schema=False)
     def static() -> Response:
         return Response(data, media_type=kind)
 
 
 async def _unusable(_: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, 422)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    """What is wrong where, without the values: NaN and half characters can be read, but not written."""
+    assert isinstance(error, RequestValidationError)
+    told = [{name: found[name] for name in ("loc", "msg", "type")} for found in error.errors()]
+    return Response(json.dumps({"detail": told}), 422, media_type="application/json")
 
 
 async def _queue_full(_: Request, __: Exception) -> Response:

@@ -43,7 +43,7 @@ class Guard:
 
     def _refusal(self, method: str, headers: Headers) -> tuple[int, str] | None:
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        if origin is not None and _host(origin) != headers.get("host", ""):
             return 403, "requests of other sites are refused; use the page of this server"
         if method in ("GET", "HEAD", "OPTIONS"):
             return None
@@ -52,4 +52,12 @@ class Guard:
             return 411, "the length of the request is not known; send Content-Length"
         if int(length) > self.upload_bytes:
             return 413, f"{int(length):,} bytes are too many, expected at most {self.upload_bytes:,}"
+        return None
+
+
+def _host(origin: str) -> str | None:
+    """The host and port of an origin; None where it is none."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
         return None

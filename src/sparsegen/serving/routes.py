@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import Body, FastAPI, File, Form, HTTPException, UploadFile
@@ -17,7 +18,7 @@ from sparsegen.serving.jobs import Job, Jobs
 from sparsegen.serving.limits import MAX_EDITS, MAX_PICTURES, MAX_SAMPLES, MAX_STEPS, Limits
 from sparsegen.serving.pictures import Picture, check_picture
 from sparsegen.serving.studio import Order, Result, Studio
-from sparsegen.viewer import scene_frame
+from sparsegen.serving.telling import Told, tell
 
 _BINARY = "application/octet-stream"
 
@@ -63,10 +64,10 @@ class Spread(Edits):
 def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Limits) -> None:
     """Making objects, and how far that is."""
 
-    def told(job: Job[Order, Result]) -> dict[str, Any]:
-        return _told(job, jobs.ahead(job.id), studio)
+    def told(job: Job[Order, Result]) -> Told:
+        return tell(job, jobs.ahead(job.id), studio)
 
-    @app.post("/api/jobs", status_code=202)
+    @app.post("/api/jobs", status_code=202, response_model_exclude_unset=True)
     def make(
         pictures: Annotated[list[UploadFile], File(max_length=MAX_PICTURES)],
         samples: Annotated[_Samples, Form()] = 1,
@@ -75,7 +76,7 @@ def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Li
         detail: Annotated[bool, Form()] = False,
         azimuth: Annotated[_Angle | None, Form()] = None,
         elevation: Annotated[_Angle | None, Form()] = None,
-    ) -> dict[str, Any]:
+    ) -> Told:
         """Make objects from one picture, or a few of the same object; the angles are the first picture's.
         With `detail` they are as sharp as the pictures."""
         contents = [picture.file.read() for picture in pictures]
@@ -85,8 +86,8 @@ def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Li
         taken = (Picture(first, (azimuth, elevation)), *map(Picture, others))
         return told(jobs.submit(Order(taken, samples, steps, seed, detail)))
 
-    @app.post("/api/jobs/{job_id}/again", status_code=202)
-    def make_again(job_id: str, body: Again) -> dict[str, Any]:
+    @app.post("/api/jobs/{job_id}/again", status_code=202, response_model_exclude_unset=True)
+    def make_again(job_id: str, body: Again) -> Told:
         """Make objects from the pictures of an earlier job."""
         order = _result(jobs, job_id).order
         if order is None:
@@ -96,26 +97,26 @@ def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Li
         known = [(c.azimuth, c.elevation) if c else (None, None) for c in body.cameras]
         known += [(None, None)] * (len(order.pictures) - len(known))
         taken = tuple(
-            Picture(p.content, pair, p.estimates) for p, pair in zip(order.pictures, known, strict=True)
+            replace(picture, known=pair) for picture, pair in zip(order.pictures, known, strict=True)
         )
         return told(jobs.submit(Order(taken, body.samples, body.steps, body.seed, body.detail)))
 
-    @app.post("/api/files", status_code=201)
-    def open_gaussians(file: Annotated[UploadFile, File()]) -> dict[str, Any]:
+    @app.post("/api/files", status_code=201, response_model_exclude_unset=True)
+    def open_gaussians(file: Annotated[UploadFile, File()]) -> Told:
         """Open a Gaussian file to look at it and edit it."""
         return told(jobs.add(Result((open_file(file.file.read(), limits),))))
 
-    @app.get("/api/jobs/{job_id}")
-    def look(job_id: str) -> dict[str, Any]:
+    @app.get("/api/jobs/{job_id}", response_model_exclude_unset=True)
+    def look(job_id: str) -> Told:
         """How far a job is, and what it found."""
         return told(_known(jobs.get(job_id)))
 
-    @app.delete("/api/jobs/{job_id}")
-    def cancel(job_id: str) -> dict[str, Any]:
+    @app.delete("/api/jobs/{job_id}", response_model_exclude_unset=True)
+    def cancel(job_id: str) -> Told:
         """Cancel a job, or forget its result."""
         return told(_known(jobs.cancel(job_id)))
 
-    @app.get("/api/jobs/{job_id}/cutouts/{index}", response_class=Response)
+    @app.get("/api/jobs/{job_id}/cutouts/{index}", response_class=Response, responses=_as("image/png"))
     def cutout(job_id: str, index: int) -> Response:
         """A picture without its background, as PNG."""
         order = _result(jobs, job_id).order
@@ -142,7 +143,7 @@ def add_objects(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio) -> None
         whole = query_count(result.objects[sample])
         return apply_edits(gaussians, body.edits, lambda job, other: find(job, other, body.keep), whole)
 
-    @app.post("/api/jobs/{job_id}/samples/{sample}/scene", response_class=Response)
+    @app.post("/api/jobs/{job_id}/samples/{sample}/scene", response_class=Response, responses=_as(_BINARY))
     def scene(job_id: str, sample: int, body: Edits) -> Response:
         """One object after edits, as the viewer takes it."""
         return Response(edited(job_id, sample, body).scene(), media_type=_BINARY)
@@ -157,7 +158,11 @@ def add_objects(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio) -> None
             queries = spread_alike(found, queries, likeness, body.alike)
         return {"queries": queries}
 
-    @app.post("/api/jobs/{job_id}/samples/{sample}/file", response_class=Response)
+    @app.post(
+        "/api/jobs/{job_id}/samples/{sample}/file",
+        response_class=Response,
+        responses=_as(_BINARY, "text/html"),
+    )
     def file(
         job_id: str,
         sample: int,
@@ -170,9 +175,14 @@ def add_objects(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio) -> None
         return Response(data, media_type="text/html" if kind == "html" else _BINARY, headers=headers)
 
 
+def _as(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """For the schema: an answer of bytes, of one of these content types."""
+    return {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}}}
+
+
 def _known(job: Job[Order, Result] | None) -> Job[Order, Result]:
     if job is None:
-        raise HTTPException(404, "this object is gone: results are kept for a while only; make it again")
+        raise HTTPException(404, "this object is gone: results are kept for a while; open or make it again")
     return job
 
 
@@ -181,40 +191,3 @@ def _result(jobs: Jobs[Order, Result], job_id: str) -> Result:
     if job.result is None:
         raise HTTPException(409, f"there is no object yet: the job is {job.state}")
     return job.result
-
-
-def _told(job: Job[Order, Result], ahead: int, studio: Studio) -> dict[str, Any]:
-    """A job as the page is told of it."""
-    told: dict[str, Any] = {
-        name: getattr(job, name) for name in ("id", "state", "stage", "progress", "error")
-    }
-    told["ahead"] = ahead
-    if job.result is None:
-        return told
-    first, order = job.result.objects[0], job.result.order
-    return told | {
-        "samples": len(job.result.objects),
-        "gaussians": first.count,
-        "queries": query_count(first),
-        "least_queries": studio.least_queries(job.result),
-        "exemplars": studio.has_exemplars,
-        "frame": scene_frame(first),
-        "agreements": list(job.result.agreements),
-        "cameras": [
-            {
-                "azimuth": camera.azimuth,
-                "elevation": camera.elevation,
-                "distance": camera.distance,
-                "lens_known": camera.lens_known,
-                "agrees": camera.agrees,
-            }
-            for camera in job.result.cameras
-        ],
-        "estimates": [
-            [
-                {"azimuth": e.azimuth, "elevation": e.elevation, "chance": e.chance}
-                for e in (picture.estimates or ())[:3]
-            ]
-            for picture in (order.pictures if order else ())
-        ],
-    }
