@@ -155,6 +155,33 @@ def test_again_with_another_camera_and_the_same_pictures(serve, pipeline, pictur
     assert client.post(f"/api/jobs/{file['id']}/again", json={}).status_code == 422
 
 
+def posted(client, path, body):
+    """The answer to JSON as it is written here: also to what JSON does not have."""
+    return client.post(path, content=body, headers={"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("samples/0/scene", '{"keep": NaN}'),
+        ("samples/0/scene", '{"keep": Infinity}'),
+        ("samples/0/scene", '{"edits": [{"kind": "move", "queries": [0], "offset": [NaN, 0, 0]}]}'),
+        ("samples/0/scene", '{"edits": [{"kind": "\\ud800", "queries": [0]}]}'),
+        ("samples/0/scene", '{"edits": [{"kind": "swap", "queries": [0], "other_job": "\\ud800"}]}'),
+        ("samples/0/selection", '{"queries": [0], "distance": 1e400}'),
+        ("again", '{"cameras": [{"azimuth": NaN, "elevation": 0}]}'),
+    ],
+)
+def test_what_json_cannot_say_back_is_refused_in_words(serve, tmp_path, path, body):
+    client = serve()
+    answer = posted(client, f"/api/jobs/{opened(client, row(), tmp_path)['id']}/{path}", body)
+    assert answer.status_code == 422
+    assert answer.content.isascii()
+    [wrong] = answer.json()["detail"]
+    assert set(wrong) == {"loc", "msg", "type"}
+    assert wrong["loc"][0] == "body"
+
+
 @pytest.mark.parametrize(
     "edit",
     [
@@ -190,7 +217,9 @@ def test_objects_of_senseless_size_are_refused_in_words(serve, tmp_path):
     far = client.post("/api/files", files={"file": (tmp_path / "far.ply").read_bytes()})
     assert (far.status_code, "units away" in far.text) == (422, True)
     job = opened(client, row(), tmp_path)
-    edits = {"edits": [{"kind": "scale", "queries": [0], "factor": 100}] * 40}
-    answer = client.post(f"/api/jobs/{job['id']}/samples/0/file?kind=spz", json=edits)
-    assert answer.status_code == 422
-    assert answer.json()["detail"].startswith("object.spz: not written")
+    for times in (12, 40):  # the scales overflow where they are multiplied, or by themselves
+        edits = {"edits": [{"kind": "scale", "queries": [0], "factor": 100}] * times}
+        for path in ("scene", "file?kind=spz", "file?kind=html"):
+            answer = client.post(f"/api/jobs/{job['id']}/samples/0/{path}", json=edits)
+            assert answer.status_code == 422
+            assert answer.json()["detail"].endswith("undo one")

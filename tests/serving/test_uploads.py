@@ -42,9 +42,25 @@ def test_a_picture_that_cannot_be_used_tells_no_path(serve, tmp_path):
     job = done(client, send(client, empty.getvalue()))
     assert job["state"] == "failed"
     assert job["error"].startswith("picture 1: its alpha is empty")
+    full = io.BytesIO()
+    Image.new("RGB", (40, 30), (200, 30, 30)).save(full, "PNG")
+    job = done(client, send(client, full.getvalue()))
+    assert job["error"].startswith("picture 1: ")
+    assert job["error"].endswith("give a picture with alpha (RGBA PNG)")
     answer = client.post("/api/files", files={"file": ("car.ply", b"ply\nnonsense")})
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith("the file: ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "words"),
+    [("ICO", "RGB", "not a picture"), ("EPS", "RGB", "not a picture"), ("TIFF", "F", "32-bit values")],
+)
+def test_pictures_that_no_command_opens_are_refused_at_once(serve, kind, mode, words):
+    data = io.BytesIO()
+    Image.new(mode, (32, 32)).save(data, kind)
+    answer = send(serve(), data.getvalue())
+    assert (answer.status_code, words in answer.text) == (422, True)
 
 
 # Damaged copies of each file that are tried; the same ones in every run.

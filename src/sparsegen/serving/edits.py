@@ -72,6 +72,14 @@ def apply_edits(
             edited = Edited(
                 _changed(edited.gaussians, edit, selection & ~edited.deleted, find), edited.deleted
             )
+    return _finite(edited)
+
+
+def _finite(edited: Edited) -> Edited:
+    """As it is, if viewers and files can hold it: they also hold products of scales."""
+    for values in (edited.gaussians.means, edited.gaussians.scales):
+        if not values.square().sum(-1).isfinite().all():
+            raise InputError("the edits make the object larger than numbers can say; undo one")
     return edited
 
 

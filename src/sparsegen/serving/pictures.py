@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from sparsegen.errors import InputError
-from sparsegen.formats.images import to_pil
+from sparsegen.formats.images import _FORMATS, to_pil
 from sparsegen.photos import open_photo
 from sparsegen.pose import CameraEstimate
 from sparsegen.serving.files import at_a_path
@@ -55,14 +55,18 @@ def check_picture(data: bytes, limits: Limits) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
+            Image.init()  # registers every format that this Pillow was built with
+            with Image.open(io.BytesIO(data), formats=[f for f in _FORMATS if f in Image.OPEN]) as image:
                 pixels = image.width * image.height
+                deep = image.mode == "F" or (image.mode == "I" and image.format != "PPM")
     except Image.DecompressionBombError:
-        pixels = limits.pixels + 1
+        pixels, deep = limits.pixels + 1, False
     except Exception:  # a damaged file can make Pillow's decoders raise almost anything
         raise InputError("not a picture, or of an unknown format; give a PNG, JPEG or WebP file") from None
     if pixels > limits.pixels:
         raise InputError(f"the picture has more than {limits.pixels:,} pixels; scale it down")
+    if deep:
+        raise InputError("the picture has 32-bit values, whose white is not known; save it with 8 or 16 bits")
 
 
 def cut_out_small(picture: Picture, name: str, model: Path) -> Picture:
@@ -71,8 +75,11 @@ def cut_out_small(picture: Picture, name: str, model: Path) -> Picture:
     `model` is the folder of the model that it is for. Raises `InputError`, which calls the picture by `name`.
     """
     assert isinstance(picture.content, bytes)
-    with at_a_path(picture.content, name) as path:
-        photo = open_photo(path, model=model)
+    try:
+        with at_a_path(picture.content, name) as path:
+            photo = open_photo(path, model=model)
+    except InputError as error:  # masks are given to commands only
+        raise InputError(str(error).replace(", or a --mask", "")) from None
     rgba = photo.rgba
     seen = rgba[3] > 0
     rows, columns = (torch.where(seen.any(dim))[0] for dim in (1, 0))
