@@ -152,6 +152,16 @@ def test_what_samples_share_is_computed_once_for_an_object_and_anew_for_another(
     assert len(calls) == 2
 
 
+def test_no_sample_depends_on_one_of_another_seed_before_it(pipeline):
+    """Not even where the network needs noise to look at the object."""
+    views = seen_from_the_front(BARS[1])
+    needy, folder = build(small(needs_placeholders=True)), pipeline.exemplars.folder
+    alone = Pipeline(needy, exemplars=Exemplars(folder)).sample(1, views, seed=3)
+    after = Pipeline(needy, exemplars=Exemplars(folder))
+    after.sample(1, views, seed=8)
+    torch.testing.assert_close(after.sample(1, views, seed=3).means, alone.means, rtol=0, atol=0)
+
+
 @pytest.mark.usefixtures("pipeline")
 def test_damaged_exemplars_are_named_when_they_are_asked_for(tmp_path):
     views = seen_from_the_front(BARS[1])

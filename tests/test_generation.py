@@ -1,5 +1,7 @@
 """Sampling the flow: seeds, steps, samples and numbers of views."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -69,9 +71,11 @@ def test_steps_use_the_rendering_of_the_step_before(pipeline):
     assert not torch.equal(one.means, two.means)
 
 
-def test_pictures_of_another_size_are_refused(pipeline):
-    views = Views(torch.rand(1, 1, 3, 48, 48), orbit(1, size=48)[None])
-    with pytest.raises(InputError, match="48 x 48"):
+@pytest.mark.parametrize(("width", "height"), [(48, 48), (32, 24), (24, 32)])
+def test_pictures_of_another_size_are_refused(pipeline, width, height):
+    cameras = replace(orbit(1, size=32)[None], width=width, height=height)
+    views = Views(torch.rand(1, 1, 3, height, width), cameras)
+    with pytest.raises(InputError, match=f"32 x 32 pixels, got {width} x {height}"):
         pipeline(views)
 
 

@@ -111,7 +111,7 @@ class Pipeline:
         if not index or steps > 1 or views is None or self.exemplars is None or not self.model.config.flow:
             return self.generate(views, [seed + index], steps, queries=queries)[0]
         clean = views.without_alphas().to(self.device)
-        found = self.exemplars.match(views, lambda: self.generate(views, [seed])[0])
+        found = self.exemplars.match(views, lambda: self.generate(views, [0])[0])
         begin = guide(found, seed, index - 1)
         noised = begin.noised
         if noised.images.shape[-1] != clean.images.shape[-1]:
@@ -144,7 +144,7 @@ class Pipeline:
             raise InputError(f"queries is {queries}: expected 1 to {most}, the network's number of queries")
         size = self.model.config.image_size
         clean = None if views is None else views.without_alphas().to(self.device)
-        if clean is not None and clean.images.shape[-1] != size:
+        if clean is not None and clean.images.shape[-2:] != (size, size):
             found = f"{clean.images.shape[-1]} x {clean.images.shape[-2]}"
             raise InputError(
                 f"the model takes pictures of {size} x {size} pixels, got {found}; fit them first"
