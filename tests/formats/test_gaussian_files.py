@@ -128,6 +128,15 @@ def test_extremes_are_written_finite(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_more_than_asked_for(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    save_gaussians(path, recorded())
+    assert load_gaussians(path, most=recorded().count).count == recorded().count
+    with pytest.raises(InputError, match="Gaussians"):
+        load_gaussians(path, most=recorded().count - 1)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_one_gaussian(tmp_path, suffix):
     gaussians = recorded().select(torch.tensor([7]))
     save_gaussians(tmp_path / f"a{suffix}", gaussians)

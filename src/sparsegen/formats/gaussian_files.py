@@ -41,18 +41,22 @@ FORMATS = (
 )
 
 _HEAD_BYTES = 16_384
+MAX_COUNT = 10_000_000  # more than any object needs, less than memory holds
 
 
-def load_gaussians(path: str | Path, up: Up | None = None) -> Gaussians:
+def load_gaussians(path: str | Path, up: Up | None = None, most: int = MAX_COUNT) -> Gaussians:
     """Read one object from a Gaussian file of any format, turned +Z up, facing +X.
 
     The format is told by the content; only `.splat` files, which have no header, by the suffix. `up` is
     the axis that points up in the file, where it is not the format's own. Raises `InputError` if the
-    file is of no known format, damaged, cut short, or has values that are not finite.
+    file is of no known format, damaged, cut short, or has values that are not finite, or more than `most`
+    Gaussians; formats that pack many into few bytes are not unpacked then.
     """
     path = check_readable(path)
     found = _format_of_content(path)
-    gaussians = load_ply(path) if found.suffix == ".ply" else _decode(found, path)
+    gaussians = load_ply(path) if found.suffix == ".ply" else _decode(found, path, most)
+    if gaussians.count > most:
+        raise InputError(f"{path}: has {gaussians.count:,} Gaussians, expected at most {most:,}")
     return to_world(_checked(gaussians, path), up or found.up)
 
 
@@ -113,9 +117,11 @@ def _format_of_content(path: Path) -> GaussianFormat:
     return next(f for f in FORMATS if f.suffix == suffix)
 
 
-def _decode(found: GaussianFormat, path: Path) -> Gaussians:
-    decoders = {".compressed.ply": compressed_ply, ".splat": splat, ".spz": spz, ".glb": gltf, ".gltf": gltf}
-    return decoders[found.suffix].decode(path.read_bytes(), str(path))
+def _decode(found: GaussianFormat, path: Path, most: int) -> Gaussians:
+    data, name = path.read_bytes(), str(path)
+    if found.suffix in (".compressed.ply", ".splat"):
+        return (splat if found.suffix == ".splat" else compressed_ply).decode(data, name)
+    return (spz if found.suffix == ".spz" else gltf).decode(data, name, most)
 
 
 def _encode(wanted: GaussianFormat, gaussians: Gaussians, spz_version: int) -> bytes:

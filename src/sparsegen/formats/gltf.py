@@ -76,16 +76,16 @@ def pack(document: dict[str, Any], buffer: bytes, binary: bool) -> bytes:
     return _GLB_HEADER.pack(b"glTF", 2, length) + chunks
 
 
-def decode(data: bytes, name: str) -> Gaussians:
+def decode(data: bytes, name: str, most: int = _MAX_COUNT) -> Gaussians:
     """All Gaussians of the default scene of a glTF file called `name`, its nodes' transforms applied.
 
     Buffers of a `.gltf` file may be inside or files in the same folder. Raises `InputError` if the file
-    is not glTF, holds no Gaussians, is cut short, or needs what is not understood here: compression,
-    another color space, uneven scaling.
+    is not glTF, holds no Gaussians or more than `most`, is cut short, or needs what is not understood here:
+    compression, another color space, uneven scaling.
     """
     try:
         with np.errstate(all="ignore"):  # what is not finite is reported by whoever asked for the file
-            parts = _parts(data, name)
+            parts = _parts(data, name, most)
     except InputError:
         raise
     except _MISTAKES:
@@ -141,13 +141,13 @@ def _document(gaussians: Gaussians) -> tuple[dict[str, Any], bytes]:
     return document, buffer
 
 
-def _parts(data: bytes, name: str) -> list[Gaussians]:
+def _parts(data: bytes, name: str, most: int) -> list[Gaussians]:
     document, binary = _parse(data, name)
     described = document.get("buffers", [])
     # One mesh may stand in many places, and one file be many buffers: a small file must not become huge.
     files = {uri: _read(uri, binary, name) for uri in {buffer.get("uri") for buffer in described}}
     buffers = [_buffer(buffer, files) for buffer in described]
-    room = min(_MAX_COUNT, sum(map(len, files.values())))
+    room = min(most, sum(map(len, files.values())))
     parts = []
     for mesh, matrix in _instances(document):
         for primitive in mesh["primitives"]:

@@ -82,16 +82,17 @@ def encode(gaussians: Gaussians, version: int = 3) -> bytes:
     return _HEADER_4.pack(header, _HEADER_4.size) + table + b"".join(compressed)
 
 
-def decode(data: bytes, name: str) -> Gaussians:
-    """Gaussians of the bytes of a `.spz` file called `name`, version 2 to 4, their axes as they are.
+def decode(data: bytes, name: str, most: int = _MAX_COUNT) -> Gaussians:
+    """At most `most` Gaussians of the bytes of a `.spz` file called `name`, version 2 to 4, their axes as
+    they are.
 
     Higher spherical harmonics are left out with a note. Raises `InputError` if the file is of another
-    version, cut short or damaged, or promises more than its size can hold.
+    version, cut short or damaged, or promises more than `most`, or than its size can hold.
     """
     if data.startswith(_GZIP_MAGIC):
-        header, parts = _gunzip(data, name)
+        header, parts = _gunzip(data, name, most)
     else:
-        header, parts = _unzstd(data, name)
+        header, parts = _unzstd(data, name, most)
     if header.degree:
         logger.info("%s: view-dependent color (spherical harmonics) is left out", name)
     means, opacities, colors, scales, quats = (np.frombuffer(part, np.uint8) for part in parts)
@@ -121,7 +122,7 @@ class _Header:
         return tuple(self.count * size for size in (9, 1, 3, 3, 3 if self.version == 2 else 4))
 
 
-def _read_header(data: bytes, file_size: int, versions: tuple[int, ...], name: str) -> _Header:
+def _read_header(data: bytes, file_size: int, versions: tuple[int, ...], name: str, most: int) -> _Header:
     if len(data) < _HEADER.size:
         raise _damaged(name)
     magic, version, count, degree, bits, flags, streams = _HEADER.unpack_from(data)
@@ -131,7 +132,9 @@ def _read_header(data: bytes, file_size: int, versions: tuple[int, ...], name: s
         raise InputError(f"{name}: .spz version {version} is not read here; write it again as version 3 or 4")
     if count == 0:
         raise InputError(f"{name}: holds no Gaussians; write it again")
-    if count > min(_MAX_COUNT, _MAX_RATIO * file_size // 20 + _ALWAYS_ALLOWED):
+    if count > most:
+        raise InputError(f"{name}: has {count:,} Gaussians, expected at most {most:,}")
+    if count > _MAX_RATIO * file_size // 20 + _ALWAYS_ALLOWED:
         raise InputError(
             f"{name}: promises {count:,} Gaussians, more than the file can hold; fetch or write it again"
         )
@@ -140,11 +143,11 @@ def _read_header(data: bytes, file_size: int, versions: tuple[int, ...], name: s
     return _Header(version, count, degree, bits, bool(flags & _EXTENDED), streams)
 
 
-def _gunzip(data: bytes, name: str) -> tuple[_Header, list[bytes]]:
+def _gunzip(data: bytes, name: str, most: int) -> tuple[_Header, list[bytes]]:
     decompressor = zlib.decompressobj(wbits=31)
     try:
         head = decompressor.decompress(data, _HEADER.size)
-        header = _read_header(head, len(data), (2, 3), name)
+        header = _read_header(head, len(data), (2, 3), name, most)
         if header.extended:
             raise InputError(f"{name}: has extensions of its maker; write it again without, or as version 4")
         wanted = sum(header.sizes)
@@ -159,8 +162,8 @@ def _gunzip(data: bytes, name: str) -> tuple[_Header, list[bytes]]:
     return header, [body[a:b] for a, b in pairwise(offsets)]
 
 
-def _unzstd(data: bytes, name: str) -> tuple[_Header, list[bytes]]:
-    header = _read_header(data, len(data), (4,), name)
+def _unzstd(data: bytes, name: str, most: int) -> tuple[_Header, list[bytes]]:
+    header = _read_header(data, len(data), (4,), name, most)
     if header.extended:
         logger.info("%s: extensions of its maker are left out", name)
     if len(data) < _HEADER_4.size or header.streams < len(header.sizes):
