@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparsegen.cameras import Cameras, on_sphere, stack
+from sparsegen.formats.axes import quat_product
 from sparsegen.gaussians import Gaussians, cat
 from sparsegen.generation import Pipeline
 from sparsegen.pose import CameraEstimate, rendering_errors, view_from
@@ -194,22 +195,10 @@ def _turn(gaussians: Gaussians, angles: Float[Tensor, "v 2"]) -> Gaussians:
         ],
         dim=-1,
     )[:, None]
-    means = _product(_product(turn, _pure(gaussians.means)), turn * turn.new_tensor([1, -1, -1, -1]))[..., 1:]
-    return replace(gaussians, means=means, quats=_product(turn, gaussians.quats))
-
-
-def _pure(vectors: Float[Tensor, "*b n 3"]) -> Float[Tensor, "*b n 4"]:
-    return torch.nn.functional.pad(vectors, (1, 0))
-
-
-def _product(p: Float[Tensor, "*b n 4"], q: Float[Tensor, "*b n 4"]) -> Float[Tensor, "*b n 4"]:
-    """Hamilton's product of quaternions, wxyz."""
-    a, v = p[..., :1], p[..., 1:]
-    b, w = q[..., :1], q[..., 1:]
-    v, w = torch.broadcast_tensors(v, w)
-    return torch.cat(
-        [a * b - (v * w).sum(-1, keepdim=True), a * w + b * v + torch.linalg.cross(v, w)], dim=-1
-    )
+    points = torch.nn.functional.pad(gaussians.means, (1, 0))  # as quaternions without a real part
+    back = torch.cat([turn[..., :1], -turn[..., 1:]], dim=-1)
+    means = quat_product(quat_product(turn, points), back)[..., 1:]
+    return replace(gaussians, means=means, quats=quat_product(turn, gaussians.quats))
 
 
 def _report(
