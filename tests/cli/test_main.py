@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -108,6 +109,19 @@ def test_a_closed_pipe_is_no_fault():
     command = f"{sys.executable} -m sparsegen --help | true; exit ${{PIPESTATUS[0]}}"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert result.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["--help"], ["info", "--help"], ["--version"]])
+def test_an_output_that_is_full_is_one_line(words):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "sparsegen", *words]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "sparsegen: standard output: cannot be written (No space left on device); "
+        "free some space, or write elsewhere\n"
+    )
 
 
 _FAULTS = """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import difflib
+import errno
 import gc
 import importlib
 import io
@@ -18,7 +19,7 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import sparsegen.cli
 from sparsegen.errors import InputError
@@ -28,6 +29,8 @@ from sparsegen.errors import InputError
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _MALLOC_OPTIONS = {_M_TRIM_THRESHOLD: 1 << 30, _M_TOP_PAD: 1 << 26, _M_MMAP_THRESHOLD: 1 << 25}
 
+_DISK_FAULTS = (errno.ENOSPC, errno.EIO)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sparsegen ARGV...` and return its exit status: 0, 2 for a user's mistake, 130 for Ctrl-C."""
@@ -36,9 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _spare_the_collector()
         keep_freed_memory()
     try:
-        status = _run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
-        return status
+        return _run_and_flush(sys.argv[1:] if argv is None else argv)
     except InputError as error:
         return _say(" ".join(str(error).splitlines()), 2)
     except KeyboardInterrupt as stop:  # a verb that keeps what it has done says so in it
@@ -49,8 +50,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say("out of memory; ask for less (--size, --samples) or close other programs", 2)
     except BrokenPipeError:
         # The reader of our output has gone, as in `sparsegen info x.ply | head -1`: that is no fault.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         return 141
+    except OSError as error:
+        if error.errno not in _DISK_FAULTS:
+            raise
+        _print_no_more()
+        where = error.filename or "standard output"
+        return _say(f"{where}: cannot be written ({error.strerror}); free some space, or write elsewhere", 2)
+
+
+def _run_and_flush(argv: Sequence[str]) -> int:
+    """What `print` has kept back is written here, where a fault can still be told."""
+    try:
+        status = _run(argv)
+    except SystemExit:  # after help
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return status
+
+
+def _print_no_more() -> None:
+    # What is left in the buffer would fail again when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -72,6 +95,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
+
+    def print_help(self, file: Any = None) -> None:
+        print(self.format_help(), end="", file=file)  # argparse passes over what cannot be written
 
 
 class _Help(argparse.Action):
