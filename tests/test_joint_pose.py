@@ -90,7 +90,8 @@ def test_a_photo_of_another_object_is_told(pipeline, photos):
 
 
 def test_known_angles_are_kept(pipeline, photos):
-    assert estimate_or_keep(pipeline, photos[0], (10.0, None))[0].azimuth == 10
+    (kept,) = estimate_or_keep(pipeline, photos[0], (10.0, None))
+    assert kept.azimuth == 10
     estimates = estimate_or_keep(pipeline, photos[0], (None, None))
     assert apart(estimates[0].azimuth, -36) < 20
     headless = replace(pipeline, camera_head=None)

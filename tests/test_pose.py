@@ -7,11 +7,19 @@ import pytest
 import torch
 from torch import nn
 
+from sparsegen import pose
 from sparsegen.formats.cutout import object_boxes
 from sparsegen.generation import Pipeline
 from sparsegen.models.camera_head import CameraHeadConfig, Direction, Framing, cell_targets
 from sparsegen.photos import frame, read_photo
-from sparsegen.pose import FRONT_ODDS, _in_front_first, estimate_camera, view_from
+from sparsegen.pose import (
+    FRONT_ODDS,
+    CameraEstimate,
+    _in_front_first,
+    estimate_camera,
+    estimate_or_keep,
+    view_from,
+)
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -61,6 +69,30 @@ def test_where_the_head_cannot_decide_the_rendering_does(pipeline, wrong):
     assert best.error < second.error
     odds = FRONT_ODDS if abs(wrong[0]) > 90 else 1.0
     assert best.chance == pytest.approx(odds / (1 + odds), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ((120.0, None), (120.0, 40.0)),  # of the two cameras the one behind, though the other is likelier
+        ((-60.0, None), (-60.0, 10.0)),
+        ((-170.0, None), (-170.0, 40.0)),  # around the back: 46 degrees from 144, not 314
+        ((None, 38.0), (144.0, 38.0)),
+        ((None, 11.0), (-36.0, 11.0)),
+        ((5.0, 6.0), (5.0, 6.0)),
+    ],
+)
+def test_of_one_known_angle_the_other_is_that_of_the_nearest_estimate(pipeline, monkeypatch, known, expected):
+    estimates = [CameraEstimate(-36, 10, 0.0, 0.6), CameraEstimate(144, 40, 0.1, 0.3)]
+    monkeypatch.setattr(pose, "estimate_camera", lambda *_: estimates)
+    (found,) = estimate_or_keep(pipeline, torch.ones(4, 8, 8), known)
+    assert (found.azimuth, found.elevation) == expected
+
+
+def test_an_unlikely_camera_is_not_taken_for_its_height(pipeline, monkeypatch):
+    estimates = [CameraEstimate(-36, 10, 0.0, 0.95), CameraEstimate(144, 40, 0.1, 0.05)]
+    monkeypatch.setattr(pose, "estimate_camera", lambda *_: estimates)
+    assert estimate_or_keep(pipeline, torch.ones(4, 8, 8), (None, 38.0))[0].azimuth == -36
 
 
 class FramingOne(Undecided):

@@ -22,7 +22,7 @@ from sparsegen.formats.cutout import fit
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.models.camera_head import APART, CameraHead, Direction, crop_to_object, likely_directions
-from sparsegen.photos import AZIMUTH, ELEVATION, distance_of, frame
+from sparsegen.photos import distance_of, frame
 from sparsegen.splatting import render
 from sparsegen.views import Views, stack_views
 
@@ -71,13 +71,25 @@ def estimate_or_keep(
 ) -> list[CameraEstimate]:
     """A photo's own estimates; those of known azimuth and elevation (degrees) are that camera alone.
 
-    Where only one of the two is known, the other is what a picture's usually is.
+    Where only one of the two is known, the other is that of the estimate which comes nearest to it.
     """
     azimuth, elevation = known
-    if azimuth is None and elevation is None:
-        return estimate_camera(pipeline, rgba)
-    azimuth = AZIMUTH if azimuth is None else azimuth
-    return [CameraEstimate(azimuth, ELEVATION if elevation is None else elevation, math.nan)]
+    if azimuth is not None and elevation is not None:
+        return [CameraEstimate(azimuth, elevation, math.nan)]
+    estimates = estimate_camera(pipeline, rgba)
+    if azimuth is not None:
+        nearest = min(estimates, key=lambda e: _apart(e.azimuth, azimuth))
+        return [CameraEstimate(azimuth, nearest.elevation, math.nan)]
+    if elevation is not None:
+        nearest = min(_rivals(estimates), key=lambda e: abs(e.elevation - elevation))
+        return [CameraEstimate(nearest.azimuth, elevation, math.nan)]
+    return estimates
+
+
+def _rivals(estimates: Sequence[CameraEstimate]) -> list[CameraEstimate]:
+    """The best, and those about as likely: heights hardly tell estimates apart, which differ by azimuth."""
+    best = estimates[0].chance
+    return [e for e in estimates if e is estimates[0] or (best and e.chance and e.chance >= RIVAL * best)]
 
 
 @torch.no_grad()
@@ -91,7 +103,7 @@ def view_from(
 ) -> Views:
     """A cut-out photo as the network takes it, if it was taken from a direction in degrees.
 
-    The direction is estimated where none is given. The object is framed as the pipeline's camera head sees
+    What is not given of the direction is estimated. The object is framed as the pipeline's camera head sees
     it; as a typical one without a head. `focal_length`, the equivalent in millimetres on 35 mm film, says how
     far away the object stood; else the head guesses that too. `size` is the picture's side in pixels, if not
     the network's. Raises `InputError` if nothing of it is seen, or its direction cannot be told.

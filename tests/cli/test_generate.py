@@ -23,7 +23,7 @@ from test_photos import save_blob, write_transforms
 
 QUICK = ["--size", "32", "--frames", "3", "--device", "cpu"]
 # Spares the search for the camera where it is not the point.
-KNOWN = ["--azimuth", "-30", *QUICK]
+KNOWN = ["--azimuth", "-30", "--elevation", "20", *QUICK]
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,18 @@ def test_one_picture_gives_three_files_that_others_read(tmp_path, model, capsys)
     printed = capsys.readouterr().out
     assert "gaussians" in printed
     assert "taken from azimuth" in printed
+
+
+def test_the_angle_that_is_not_given_is_estimated_and_told(tmp_path, model, capsys):
+    photo, out = save_blob(tmp_path / "photo.png"), tmp_path / "out"
+    common = ["--model", model, "--no-video", "-o", out, *QUICK]
+    assert not run("generate", photo, *common)
+    found = re.search(r"taken from azimuth (-?\d+), elevation (-?\d+)", capsys.readouterr().out)
+    assert found
+    assert not run("generate", photo, "--azimuth", found[1], *common)
+    assert f"azimuth {found[1]} as given, elevation {found[2]}, it seems" in capsys.readouterr().out
+    assert not run("generate", photo, "--azimuth", 10, "--framed", *common)
+    assert "taken to be from azimuth 10, elevation 26" in capsys.readouterr().out
 
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path, model):

@@ -47,10 +47,11 @@ What is object and what is background: an RGBA picture's alpha says so, or --mas
   PATH       an ONNX file (U-2-Net, IS-Net, BiRefNet), or the folder of the npm package
              @imgly/background-removal-data (needs onnxruntime)
 
-Where a picture was taken from is estimated, unless --azimuth and --elevation, or a table, say it (0, 0 is
-straight in front). --together estimates the camera of each photo that the table does not give, then turns
-them all so that one object explains every photo, and says how well it does. How far away it was follows
-from the lens: --focal-length, or what the camera noted in the file; without either it is estimated, too.
+Where a picture was taken from is estimated, as far as --azimuth and --elevation, or a table, do not say it
+(0, 0 is straight in front). --together estimates the camera of each photo that the table does not give,
+then turns them all so that one object explains every photo, and says how well it does. How far away it was
+follows from the lens: --focal-length, or what the camera noted in the file; without either it is estimated,
+too.
 """
 
 
@@ -266,14 +267,25 @@ def _camera(
 ) -> tuple[float, float]:
     """Azimuth and elevation in degrees: said, or estimated and told."""
     from sparsegen import photos
-    from sparsegen.pose import estimate_camera
+    from sparsegen.pose import estimate_or_keep
 
     azimuth = args.azimuth if source.azimuth is None else source.azimuth
     elevation = args.elevation if source.elevation is None else source.elevation
-    if azimuth is not None or elevation is not None or args.framed:
+    if azimuth is not None and elevation is not None:
+        return azimuth, elevation
+    if args.framed:
         azimuth = photos.AZIMUTH if azimuth is None else azimuth
-        return azimuth, photos.ELEVATION if elevation is None else elevation
-    best, *others = estimate_camera(pipeline, photo.rgba)
+        elevation = photos.ELEVATION if elevation is None else elevation
+        print(f"{source.picture}: taken to be from azimuth {azimuth:.0f}, elevation {elevation:.0f}")
+        return azimuth, elevation
+    best, *others = estimate_or_keep(pipeline, photo.rgba, (azimuth, elevation))
+    if azimuth is not None or elevation is not None:
+        said, other = ("azimuth", "elevation") if elevation is None else ("elevation", "azimuth")
+        print(
+            f"{source.picture}: {said} {getattr(best, said):.0f} as given, {other} "
+            f"{getattr(best, other):.0f}, it seems; --{other} overrides"
+        )
+        return best.azimuth, best.elevation
     sure = "" if best.chance is None else f" ({best.chance:.0%} sure)"
     rivals = [other for other in others[:2] if other.chance is None or other.chance >= 0.01]
     otherwise = "; else from azimuth " if rivals else ""
