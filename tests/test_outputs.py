@@ -53,6 +53,12 @@ def test_what_cannot_be_written_is_refused(tmp_path, output, words):
         plan_outputs(tmp_path / output, ["a"], inputs=[read])
 
 
+def test_a_name_and_a_format_that_contradict_each_other_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"car\.PLY: ends in \.ply, but --format asks for \.spz"):
+        plan_outputs(tmp_path / "car.PLY", ["a"], suffix=".spz")
+    assert names(plan_outputs(tmp_path / "car.PLY", ["a"], suffix=".ply"))[0][0] == "car.PLY"
+
+
 def test_one_file_cannot_hold_several_objects(tmp_path):
     with pytest.raises(InputError, match="2 objects"):
         plan_outputs(tmp_path / "x.ply", ["a", "b"])

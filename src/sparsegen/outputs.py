@@ -35,18 +35,21 @@ def plan_outputs(
     output: Path,
     names: Sequence[str],
     samples: int = 1,
-    suffix: str = ".ply",
+    suffix: str | None = None,
     video: bool = True,
     inputs: Sequence[Path] = (),
 ) -> list[Outputs]:
     """The files for each of the names. `output` is a folder, or for one name a file of Gaussians.
 
-    Folders are made. Raises `InputError` if a file cannot be written, or would overwrite an input.
+    `suffix` is that of Gaussian files in a folder, `.ply` where none is asked for. Folders are made. Raises
+    `InputError` if a file cannot be written, or would overwrite an input.
     """
     asked = _file_suffix(output)
     if asked is None:
-        folder = output
+        folder, suffix = output, suffix or ".ply"
     else:
+        if suffix not in (None, asked):
+            raise InputError(f"-o {output}: ends in {asked}, but --format asks for {suffix}; leave one out")
         if len(names) != 1:
             raise InputError(
                 f"-o {output}: is one file, but there are {len(names)} objects to write; name a folder"

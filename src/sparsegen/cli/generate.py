@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsegen.cli._clock import Clock
+from sparsegen.cli._generate_options import DETAIL_STEPS, check_generate, check_queries
 
 if TYPE_CHECKING:
     from sparsegen.batches import Source
@@ -55,12 +56,8 @@ too.
 """
 
 
-# `sparsegen.detail.STEPS`, which would cost `--help` the time that PyTorch needs to start.
-_DETAIL_STEPS = 60
 # The fewest at which samples differ without exemplars (docs/gallery.md).
 _SAMPLE_STEPS = 4
-# PyTorch's generators take seeds of 64 bits.
-_SEEDS = 2**63
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,10 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "pictures", nargs="*", type=Path, metavar="PICTURE", help="pictures, folders, patterns or .csv tables"
     )
     add("-o", "--output", type=Path, default=Path(), metavar="PATH", help="folder, or file of Gaussians")
-    add("--format", default="ply", choices=("ply", "compressed.ply", "spz", "splat", "glb", "gltf"))
-    add("--matting", default="auto", metavar="HOW", help="auto (default), border, network, grabcut or a file")
+    add(
+        "--format",
+        choices=("ply", "compressed.ply", "spz", "splat", "glb", "gltf"),
+        help="of Gaussian files in a folder (default: ply)",
+    )
+    add("--matting", metavar="HOW", help="auto (default), border, network, grabcut or a file")
     add("--mask", type=Path, metavar="FILE", help="picture, white where the object is (for one picture)")
-    add("--samples", type=int, default=1, metavar="N", help="objects for each input (default: 1)")
+    add("--samples", type=int, default=1, metavar="N", help="objects for each input, at most 64 (default: 1)")
     add(
         "--steps",
         type=int,
@@ -87,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--refine",
         type=int,
         metavar="N",
-        help=f"gradient steps against the pictures (default: 0, or {_DETAIL_STEPS} with --detail)",
+        help=f"gradient steps against the pictures (default: 0, or {DETAIL_STEPS} with --detail)",
     )
     add("--seed", type=int, default=0, help="seed of the noise (default: 0)")
     add("--cameras", type=Path, metavar="JSON", help="transforms.json: the pictures show one object")
@@ -108,15 +109,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from sparsegen.errors import InputError
 
-    _check(args)
+    check_generate(args)
     clock = Clock()
     with clock("imports"):
         from sparsegen.generation import Pipeline
-        from sparsegen.matting import check_method
+        from sparsegen.matting import AUTO, check_method
     groups, outputs = _plan(args)
+    args.matting = args.matting or AUTO
     check_method(args.matting)
     with clock("model"):
         pipeline = Pipeline.from_pretrained(args.model, args.device, args.precision)
+    check_queries(args, pipeline)
     if args.steps is None:
         from_noise = args.samples > 1 and (pipeline.exemplars is None or args.unconditional)
         args.steps = _SAMPLE_STEPS if from_noise else 1
@@ -135,54 +138,18 @@ def run(args: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def _check(args: argparse.Namespace) -> None:
-    from sparsegen.cli._options import check_options
-    from sparsegen.errors import InputError
-
-    check_options(args)
-    if args.refine is None:
-        args.refine = _DETAIL_STEPS if args.detail else 0
-    if args.refine < 0:
-        raise InputError(f"--refine: expected at least 0 steps, found {args.refine}")
-    if args.detail and not args.refine:
-        raise InputError("--refine 0: --detail takes steps against the pictures; leave one of the two out")
-    if abs(args.seed) >= _SEEDS:
-        raise InputError(f"--seed: expected an integer of less than 64 bits, found {args.seed}")
-    if args.focal_length is not None and not 5 <= args.focal_length <= 3000:
-        raise InputError(f"--focal-length: expected 5 to 3000 millimetres, found {args.focal_length:g}")
-    if args.unconditional == bool(args.pictures):
-        raise InputError(
-            "--unconditional takes no pictures; leave one of the two out"
-            if args.unconditional
-            else "no picture given; name one, or use --unconditional to generate from noise"
-        )
-    if args.unconditional and (args.refine or args.mask):
-        raise InputError("--unconditional has no picture for --refine, --detail or --mask; leave them out")
-    one_object = "--cameras" if args.cameras else "--together" if args.together else None
-    if args.cameras and args.together:
-        raise InputError("--together finds the cameras that --cameras gives; leave one of the two out")
-    if one_object and args.unconditional:
-        raise InputError(f"--unconditional has no pictures for {one_object}; leave one of the two out")
-    if one_object and args.framed:
-        raise InputError(f"--framed is for single pictures; leave it or {one_object} out")
-    if args.focal_length and (args.cameras or args.framed):
-        other = "--cameras" if args.cameras else "--framed"
-        raise InputError(f"--focal-length is of no use with {other}; leave one of the two out")
-    if one_object and (args.azimuth is not None or args.elevation is not None):
-        raise InputError(
-            f"{one_object} is for pictures from several places; leave --azimuth, --elevation out"
-        )
-
-
 def _plan(args: argparse.Namespace) -> tuple[list[list[Source]], list[Outputs]]:
     """The pictures of each object, and its files; nothing that cannot be written is begun."""
     from dataclasses import replace
 
     from sparsegen.batches import find_sources, unique_names
     from sparsegen.errors import InputError
+    from sparsegen.formats.files import check_readable
     from sparsegen.outputs import plan_outputs
 
     sources = find_sources(args.pictures)
+    if args.cameras:
+        check_readable(args.cameras)
     if args.mask:
         if len(sources) != 1:
             raise InputError(f"--mask: is for one picture, found {len(sources)}; list masks in a CSV table")
@@ -194,7 +161,8 @@ def _plan(args: argparse.Namespace) -> tuple[list[list[Source]], list[Outputs]]:
     else:
         groups, names = [[source] for source in sources], unique_names([s.picture for s in sources])
     read = [path for s in sources for path in (s.picture, s.mask) if path]
-    return groups, plan_outputs(args.output, names, args.samples, f".{args.format}", args.video, read)
+    suffix = f".{args.format}" if args.format else None
+    return groups, plan_outputs(args.output, names, args.samples, suffix, args.video, read)
 
 
 def _generate(
