@@ -64,9 +64,16 @@ def test_a_gallery_with_the_test_objects_themselves_scores_perfectly(
     assert mean.summary()["input_gap"] == (0, 0)
 
 
-def test_a_gallery_from_other_cameras_is_refused(viewsets: Viewsets, protocol: Protocol) -> None:
-    orbit = cameras.orbit(5, size=24).reshape(1, 5).expand(6, 5)
-    gallery = replace(viewsets, cameras=orbit)
+@pytest.mark.parametrize("other", ["poses", "focal length", "height"])
+def test_a_gallery_from_other_cameras_is_refused(viewsets: Viewsets, protocol: Protocol, other: str) -> None:
+    theirs = viewsets.cameras
+    if other == "poses":
+        theirs = cameras.orbit(5, size=24).reshape(1, 5).expand(6, 5)
+    elif other == "focal length":
+        theirs = cameras.spiral(5, size=24, focal=30.0).reshape(1, 5).expand(6, 5)
+    else:
+        theirs = replace(theirs, height=20)
+    gallery = replace(viewsets, images=viewsets.images[:, :, : theirs.height], cameras=theirs)
     task = make_task(viewsets, protocol, [0], [0], seed=0)
     for baseline in (MeanPicture, NearestObject):
         with pytest.raises(InputError, match="the gallery must have the test set's own cameras"):

@@ -77,8 +77,13 @@ def _target_cameras(gallery: Viewsets, protocol: Protocol) -> Cameras:
 
 
 def _check_cameras(gallery: Cameras, targets: Cameras) -> None:
-    same_views = gallery.batch_shape == targets.batch_shape[1:] and gallery.width == targets.width
-    if not same_views or not torch.allclose(gallery.viewmats, targets.viewmats, atol=1e-3):
+    same = (
+        gallery.batch_shape == targets.batch_shape[1:]
+        and (gallery.width, gallery.height) == (targets.width, targets.height)
+        and torch.allclose(gallery.viewmats, targets.viewmats, atol=1e-3)
+        and torch.allclose(gallery.Ks, targets.Ks, atol=1e-2)  # pixels
+    )
+    if not same:
         raise InputError(
             "the gallery must have the test set's own cameras and picture size; "
             "render training objects with the test cameras"
