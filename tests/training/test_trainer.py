@@ -10,18 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from balls import ball_viewsets
 
 from sparsegen.errors import InputError
 from sparsegen.models import Network
+from sparsegen.models.pretrained import load_config
 from sparsegen.training import optimization
 from sparsegen.training import trainer as trainer_module
 from sparsegen.training.checkpoints import load_checkpoint
+from sparsegen.training.config import DataConfig, save_config
 from sparsegen.training.devices import build_fabric
 from sparsegen.training.logs import RunLog
 from sparsegen.training.optimization import MATRICES
+from sparsegen.training.run import export_weights
 from sparsegen.training.trainer import Trainer
 
 
@@ -80,6 +84,18 @@ def test_resume_is_exact(tiny_config, two_balls, monkeypatch, matrices):
     assert_equal_states(second, through)
     # The test would not notice if nothing was random or nothing was learned.
     assert not torch.equal(anchors_of(first.model), anchors_of(second.model))
+
+
+def test_some_of_two_queries_are_never_none(tiny_config, two_balls):
+    model = replace(tiny_config.model, num_queries=2)
+    data = DataConfig(train="balls.pack")
+    config = replace(tiny_config, data=data, model=model, elastic_probability=1.0, max_steps=2)
+    trainer = build(config, two_balls)
+    rng = np.random.default_rng(0)
+    assert {trainer.objective._queries(rng) for _ in range(50)} == {1, 2}
+    assert trainer.fit() == "finished"
+    save_config(config, trainer.folder / "config.yaml")
+    assert load_config(export_weights(trainer.folder))["training"]["least_queries"] == 1
 
 
 def test_another_seed_is_another_run(tiny_config, two_balls):

@@ -29,6 +29,11 @@ def training_renderer(gaussians: Gaussians, cameras: Cameras) -> Rendering:
     return render(gaussians, cameras, depth=False)
 
 
+def prefix_size(queries: int, share: float) -> int:
+    """How many anchor queries are a share of all: at least one."""
+    return max(1, round(queries * share))
+
+
 def has_idle_parameters(config: TrainConfig) -> bool:
     """Whether steps leave parameters without a gradient: heads of layers that no loss looks at."""
     return config.model.idle_heads and not _looks_at_every_layer(config)
@@ -84,7 +89,7 @@ class Objective:
         large ones, so that one checkpoint serves any number of them."""
         if rng.random() >= self.config.elastic_probability:
             return None
-        return round(self.model.num_queries * ELASTIC_MIN_SHARE ** rng.random())
+        return prefix_size(self.model.num_queries, ELASTIC_MIN_SHARE ** rng.random())
 
     @torch.no_grad()
     def _self_conditioning(self, batch: Batch, renderer: Renderer, watch: Stopwatch) -> Tensor:

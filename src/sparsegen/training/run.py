@@ -21,7 +21,7 @@ from sparsegen.training.config import TrainConfig, load_config, save_config
 from sparsegen.training.dataset import load_training_set
 from sparsegen.training.devices import build_fabric, leave_together, lost_peers
 from sparsegen.training.logs import logger
-from sparsegen.training.objective import ELASTIC_MIN_SHARE, has_idle_parameters
+from sparsegen.training.objective import ELASTIC_MIN_SHARE, has_idle_parameters, prefix_size
 from sparsegen.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def export_weights(run: Path, out: Path | None = None, last: bool = False, start
     load_state(model, weights, path)
     out = run / "weights" if out is None else out
     if config.elastic_probability:
-        training["least_queries"] = round(model.num_queries * ELASTIC_MIN_SHARE)
+        training["least_queries"] = prefix_size(model.num_queries, ELASTIC_MIN_SHARE)
     save_pretrained(model.eval(), out, dtype=torch.float16, extra={"training": training})
     return out
 
