@@ -117,6 +117,14 @@ def test_a_difference_within_chance_is_not_called_one(tmp_path):
     assert ordering(runs) == expected
 
 
+def test_runs_validated_on_one_object_have_no_input_gap_in_the_table(tmp_path):
+    (run, *_) = plan(["data.train=x", *SMALL], tmp_path, steps=4, seeds=1)
+    run.folder.mkdir(parents=True)
+    (run.folder / "log.jsonl").write_text('{"event": "validation", "step": 4, "psnr": 20.0}\n')
+    line = ablation_table([run]).splitlines()[2]
+    assert [cell.strip() for cell in line.split("|")[1:-1]] == ["full", "1", "20.00", "", "", "24.02"]
+
+
 def test_a_half_written_log_line_is_no_score(tmp_path):
     run = plan(["data.train=x", *SMALL], Path(tmp_path), steps=4, seeds=1)[0]
     finished(run, 20.0)

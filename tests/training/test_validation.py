@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 
@@ -78,3 +79,16 @@ def test_a_blind_run_says_so(tiny_config, two_balls, caplog):
     with caplog.at_level(logging.WARNING):
         trainer.fit(steps=1)
     assert "INPUT-BLIND: after 1001 steps" in caplog.text
+
+
+def test_a_single_object_cannot_show_whether_a_run_is_blind(tiny_config, two_balls, caplog):
+    trainer = build(replace(tiny_config, max_steps=1001), two_balls, val=ball_viewsets(COLORS[:1]))
+    trainer.step = 1000
+    with caplog.at_level(logging.INFO):
+        trainer.fit(steps=1)
+    assert "input gap nan" in caplog.text
+    assert "INPUT-BLIND" not in caplog.text
+    log = [json.loads(line) for line in (trainer.folder / "log.jsonl").read_text().splitlines()]
+    (scores,) = (line for line in log if line["event"] == "validation")
+    assert "psnr" in scores
+    assert "gap" not in scores

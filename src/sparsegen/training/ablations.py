@@ -131,7 +131,7 @@ def ablation_table(runs: Sequence[Run]) -> str:
             variant, str(len(some)),
             _spread([s["psnr"] for s in some.values()]),
             _spread(loss, sign="+") if variant != FULL else "",
-            _spread([s["gap"] for s in some.values()]),
+            _spread([s["gap"] for s in some.values() if "gap" in s]),
             "not known" if psnr is None else f"{psnr:.2f}",
         ])  # fmt: skip
     header = ["variant", "seeds", "PSNR", "against full", "input gap", "paper's PSNR"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -46,7 +47,7 @@ class Scores:
     psnr: float  # one input view, novel views
     psnr_inside: float  # the same, where the true alpha is above 1/2
     iou: float  # of alphas above 1/2
-    gap: float  # psnr minus the psnr with another object's picture as input
+    gap: float  # psnr minus the psnr with another object's picture as input; NaN for a single object
     psnr_two: float  # two input views
     sharpness: float  # gradient energy over the truth's, one input view
     dead: float  # share of Gaussians with opacity below `DEAD_OPACITY`
@@ -94,7 +95,8 @@ class Validator:
         whole_wrong, *_ = self._compare(wrong, renderer)
         whole_two, *_ = self._compare(two, renderer)
         dead = torch.cat([dead_share(g) for g in right]).mean().item()
-        return Scores(whole, inside, iou, whole - whole_wrong, whole_two, sharpness, dead)
+        gap = whole - whole_wrong if one.batch_size > 1 else math.nan
+        return Scores(whole, inside, iou, gap, whole_two, sharpness, dead)
 
     def _reconstruct(self, model: Network, inputs: Views, queries: int | None) -> list[Gaussians]:
         pipeline = Pipeline(model)
