@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from sparsegen.cameras import on_sphere
+from sparsegen.data.layouts import co3d
 from sparsegen.data.layouts.co3d import APPARENT_SIZE, FILE, frame_camera, load_co3d
-from sparsegen.data.loading import load_viewsets
+from sparsegen.data.loading import iterate_folder, load_viewsets
 from sparsegen.errors import InputError
 
 WIDTH, HEIGHT = 240, 160
@@ -113,6 +114,14 @@ def test_a_turntable_comes_into_our_world(category):
     radius = cameras.Ks[:, 0, 0] * APPARENT_SIZE / 2 / depth[:, 0]
     area = (viewsets.images[0, ..., 3] / 255).sum(axis=(1, 2))
     np.testing.assert_allclose(np.sqrt(area / np.pi), radius.numpy(), atol=0.6)
+
+
+def test_annotations_are_read_once_for_names_and_objects(category, monkeypatch):
+    read, files = co3d.read_annotations, []
+    monkeypatch.setattr(co3d, "read_annotations", lambda folder: files.append(folder) or read(folder))
+    names, objects = iterate_folder(category)
+    assert names == [one.name for one in objects] == ["s1"]
+    assert files == [category]
 
 
 def test_the_background_is_cut_off(category):

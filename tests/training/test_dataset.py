@@ -84,6 +84,9 @@ def test_broken_objects_are_never_drawn():
 def test_a_broken_file_of_a_folder_names_its_object(tmp_path, caplog):
     folder = write_srn(tmp_path / "set", names=("a", "b", "c"))
     (folder / "b" / "pose" / "000001.txt").write_text("not a pose")
+    for other in (".cache", "a/export"):  # which nobody takes for the layout of the set
+        (folder / other).mkdir()
+        (folder / other / "transforms.json").write_text("{}")
     with caplog.at_level(logging.WARNING):
         assert load_training_set(str(folder), strict=False).names == ["a", "c"]
     assert "b/pose/000001.txt" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from sparsegen.data.layouts import co3d, srn, transforms_json
 from sparsegen.data.packed import Viewset, Viewsets, collect, load_packed
@@ -37,12 +38,22 @@ def _is_folder(path: Path) -> bool:
 def iterate_folder(path: str | Path) -> tuple[list[str], Iterator[Viewset]]:
     """The names of a folder's objects, and the objects one by one, whatever its layout."""
     path = Path(path)
+    layout = layout_of(path)
+    if layout == "co3d":
+        return co3d.iterate_co3d(path)
+    if layout == "transforms":
+        return transforms_json.transforms_names(path), transforms_json.iterate_transforms(path)
+    return srn.srn_names(path), srn.iterate_srn(path)
+
+
+def layout_of(path: Path) -> Literal["co3d", "transforms", "srn"]:
+    """How a folder, or one whose pictures a file lists, is laid out; as SRN's where nothing says otherwise."""
     if (path / co3d.FILE).exists():
-        return co3d.co3d_names(path), co3d.iterate_co3d(path)
+        return "co3d"
     if (
         path.suffix == ".json"
         or (path / transforms_json.FILE).exists()
         or any(path.glob(f"[!.]*/{transforms_json.FILE}"))
     ):
-        return transforms_json.transforms_names(path), transforms_json.iterate_transforms(path)
-    return srn.srn_names(path), srn.iterate_srn(path)
+        return "transforms"
+    return "srn"

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from sparsegen.data.layouts import co3d, srn, transforms_json
-from sparsegen.data.loading import load_viewsets
+from sparsegen.data.layouts import srn
+from sparsegen.data.loading import layout_of, load_viewsets
 from sparsegen.data.packed import Viewset, Viewsets, collect
 from sparsegen.errors import InputError
 from sparsegen.training.logs import logger
@@ -26,8 +26,8 @@ def load_training_set(path: str, strict: bool) -> Viewsets:
     With `strict`, and in the other layouts, it stops the run with an `InputError`.
     """
     folder = Path(path)
-    other = (folder / co3d.FILE).exists() or any(folder.glob(f"**/{transforms_json.FILE}"))
-    if strict or not folder.is_dir() or other or (folder / "intrinsics.txt").exists():
+    of_several = folder.is_dir() and layout_of(folder) == "srn" and not (folder / "intrinsics.txt").exists()
+    if strict or not of_several:
         return load_viewsets(path)
     found: list[Viewset] = []
     for name in srn.srn_names(folder):

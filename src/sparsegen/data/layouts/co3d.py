@@ -42,21 +42,22 @@ def load_co3d(folder: str | Path, views: int = 16, size: int = 128) -> Viewsets:
     look at the origin, turned so that their mean up direction is +Z, and scaled so that objects have
     about a unit bounding-box diagonal. Sequences with fewer frames are left out. Raises `InputError`.
     """
-    return collect(iterate_co3d(folder, views, size), folder)
+    return collect(iterate_co3d(folder, views, size)[1], folder)
 
 
-def iterate_co3d(folder: str | Path, views: int = 16, size: int = 128) -> Iterator[Viewset]:
-    """The objects of a category folder one by one, in the order of `co3d_names`."""
+def iterate_co3d(
+    folder: str | Path, views: int = 16, size: int = 128
+) -> tuple[list[str], Iterator[Viewset]]:
+    """The names of the sequences that have `views` frames, sorted, and their objects one by one."""
     sequences = read_annotations(folder)
-    for name in _long_enough(sequences, views, folder):
+    names = _long_enough(sequences, views, folder)
+
+    def read(name: str) -> Viewset:
         frames = sequences[name]
         chosen = [frames[i * len(frames) // views] for i in range(views)]
-        yield _read_object(name, chosen, _dataset_root(Path(folder)), size)
+        return _read_object(name, chosen, _dataset_root(Path(folder)), size)
 
-
-def co3d_names(folder: str | Path, views: int = 16) -> list[str]:
-    """Names of the sequences that have `views` frames, sorted."""
-    return _long_enough(read_annotations(folder), views, folder)
+    return names, map(read, names)
 
 
 def read_annotations(folder: str | Path) -> dict[str, list[dict[str, Any]]]:
