@@ -89,7 +89,11 @@ def test_swap_with_another_file(file, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--ids", "1", "--delete"], "no output"),
+        (["--ids", "1"], "no output: name one with -o, or use --list"),
+        (["--ids", "1", "--delete"], "no output for --delete: name one with -o"),
+        (["--ids", "1", "--list", "--scale", "2", "--delete"], "no output for --scale, --delete"),
+        (["--ids", "1", "--list", "--picture", "a.png"], "--picture: only for --grow-alike"),
+        (["--ids", "1", "--list", "--grow", "1", "--model", "m"], "--model: only for --grow-alike"),
         (["--ids", "1", "-o", "x.ply"], "no change asked for"),
         (["--ids", "7", "--delete", "-o", "x.ply"], "query 7: expected a number from 0 to 4"),
         (["--ids", "2-99999999999", "--delete", "-o", "x.ply"], "query 5"),

@@ -83,14 +83,22 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
+    from sparsegen.cli._options import given
     from sparsegen.errors import InputError
 
     for option in ("grow", "shrink", "grow_alike", "shrink_alike"):
         value = getattr(args, option)
         if value is not None and not 0 <= value < float("inf"):
             raise InputError(f"--{option.replace('_', '-')}: expected at least 0, found {value}")
-    if not args.list and args.output is None:
+    if args.output is None and (changes := given(args, "swap", "scale", "move", "recolor", "delete")):
+        raise InputError(f"no output for {changes}: name one with -o")
+    if args.output is None and not args.list:
         raise InputError("no output: name one with -o, or use --list to see what is selected")
+    looks = given(args, "picture", "model")
+    if looks and not given(args, "grow_alike", "shrink_alike"):
+        raise InputError(
+            f"{looks}: only for --grow-alike and --shrink-alike; add one of these, or leave it out"
+        )
 
 
 def _load(path: Path, expansion: int | None) -> Gaussians:
