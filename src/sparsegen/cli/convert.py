@@ -37,15 +37,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--spz-version",
         type=int,
         choices=(3, 4),
-        default=3,
-        help="3 (default) or 4, the newest",
+        help="of .spz: 3 (default) or 4, the newest",
     )
     add("--mesh", action="store_true", help="write a colored triangle mesh; always so for .obj")
-    add("--resolution", type=int, default=128, help="steps along a mesh's longest side (default: 128)")
+    add("--resolution", type=int, metavar="N", help="steps along a mesh's longest side (default: 128)")
     add("--texture", type=int, metavar="N", help="colors of the mesh in a picture of N x N (default: none)")
 
 
 def run(args: argparse.Namespace) -> None:
+    from sparsegen.errors import InputError
+
+    if args.spz_version is not None and args.target.suffix.lower() != ".spz":
+        raise InputError(f"--spz-version {args.spz_version}: {args.target} is no .spz file; leave it out")
     if args.mesh or args.target.suffix.lower() == ".obj":
         _write_mesh(args)
     else:
@@ -53,14 +56,15 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _write_gaussians(args: argparse.Namespace) -> None:
+    from sparsegen.cli._options import given
     from sparsegen.errors import InputError
     from sparsegen.formats.gaussian_files import format_of_suffix, load_gaussians, save_gaussians
 
     format_of_suffix(args.target)  # a wrong name is told before anything is read
-    if args.texture is not None:
-        raise InputError(f"--texture {args.texture}: Gaussians have none; add --mesh, or leave it out")
+    if options := given(args, "resolution", "texture"):
+        raise InputError(f"{options}: only for meshes; add --mesh, or leave it out")
     gaussians = load_gaussians(args.source, args.from_up)
-    save_gaussians(args.target, gaussians, args.to_up, args.spz_version)
+    save_gaussians(args.target, gaussians, args.to_up, args.spz_version or 3)
     print(f"{args.target}: {gaussians.count:,} Gaussians, {args.target.stat().st_size:,} bytes")
 
 
@@ -72,7 +76,8 @@ def _write_mesh(args: argparse.Namespace) -> None:
     from sparsegen.meshing.texture import check_texture
 
     check_mesh_suffix(args.target)
-    check_resolution(args.resolution)
+    resolution = 128 if args.resolution is None else args.resolution
+    check_resolution(resolution)
     if args.texture is not None:
         check_texture(args.texture)
     if args.to_up not in (None, "y"):
@@ -80,7 +85,7 @@ def _write_mesh(args: argparse.Namespace) -> None:
             f"--to-up={args.to_up}: meshes are written with y up, as their formats ask; leave it out"
         )
     gaussians = load_gaussians(args.source, args.from_up)
-    mesh = extract_mesh(gaussians, args.resolution, texture=args.texture)
+    mesh = extract_mesh(gaussians, resolution, texture=args.texture)
     save_mesh(args.target, mesh)
     size = args.target.stat().st_size
     print(f"{args.target}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} triangles, {size:,} bytes")
