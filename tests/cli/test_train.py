@@ -180,6 +180,12 @@ def unfinished(folder: Path) -> list[Path]:
         (["--restore", "nowhere", "-o", "run"], "nowhere/handover.json: no such file"),
         (["--restore", "nowhere"], "--restore: name the run"),
         (["--curves", "nowhere"], "nowhere/log.jsonl: not found"),
+        (["--last", "max_steps=1"], "--last goes with --export RUN"),
+        (["--start-share", "0.0", "--shrink", "a"], "--start-share goes with --export RUN"),
+        (["--mib", "3", "--export", "a"], "--mib goes with --shrink RUN"),
+        (["--axis", "objects"], "--axis goes with --curves RUN"),
+        (["max_steps=1", "-o", "out"], "-o goes with --export RUN, --curves RUN"),
+        (["--settings", "max_time=never"], "max_time=never: expected a duration"),
     ],
 )
 def test_mistakes_end_with_one_line(arguments, expected, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 SUMMARY = "train on a viewset dataset, continue a run, export or carry it, draw its curves"
@@ -27,6 +28,15 @@ examples:
 The same command again continues the run of that name. Ctrl-C ends it with a checkpoint.
 """
 
+# What stands behind the verbs, and which of them an option goes with.
+_NAMES = {"export": "RUN", "curves": "RUN", "shrink": "RUN", "restore": "FOLDER"}
+_GO_WITH = {
+    "last": ("export",),
+    "start_share": ("export",),
+    "axis": ("curves",),
+    "mib": ("shrink",),
+    "output": tuple(_NAMES),
+}
 _EXIT_STATUS = {"SIGINT": 130, "SIGTERM": 143}
 
 
@@ -48,14 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start-share",
         type=float,
-        default=0.0,
         metavar="SHARE",
         help="of --export: so much of every weight is init's (default: 0)",
     )
-    parser.add_argument(
-        "--axis", default="minutes", help="of --curves: minutes or objects (default: minutes)"
-    )
-    parser.add_argument("--mib", type=float, default=60, help="of --shrink: at most so much (default: 60)")
+    parser.add_argument("--axis", help="of --curves: minutes or objects (default: minutes)")
+    parser.add_argument("--mib", type=float, help="of --shrink: at most so much (default: 60)")
     parser.add_argument(
         "-o",
         "--output",
@@ -65,14 +72,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    _check(args)
     for name, act in _ON_RUNS.items():
         if getattr(args, name) is not None:
             print(act(args))
             return 0
-    from sparsegen.training.config import compose_config, config_text
+    from sparsegen.training.config import compose_config
 
     if args.settings:
-        print(config_text(args.overrides), end="")
+        print(_settings(args.overrides), end="")
         return 0
     config = compose_config(args.overrides)
     from sparsegen.training.run import train
@@ -82,17 +90,42 @@ def run(args: argparse.Namespace) -> int:
     return status if os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0" else 0
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Refuse options of one verb without it."""
+    from sparsegen.cli._options import given
+    from sparsegen.errors import InputError
+
+    for option, verbs in _GO_WITH.items():
+        if given(args, option) and not given(args, *verbs):
+            written = "-o" if option == "output" else f"--{option.replace('_', '-')}"
+            cure = ", ".join(f"--{verb} {_NAMES[verb]}" for verb in verbs)
+            raise InputError(f"{written} goes with {cure}; add that, or leave it out")
+
+
+def _settings(overrides: Sequence[str]) -> str:
+    """All settings as YAML; durations that are none are told, as training would."""
+    import yaml
+
+    from sparsegen.training.config import config_text, seconds
+
+    text = config_text(overrides)
+    settings = yaml.safe_load(text)
+    for name in ("max_time", "sitting", "checkpoint_every"):
+        seconds(name, settings[name])
+    return text
+
+
 def _export(args: argparse.Namespace) -> object:
     from sparsegen.training.run import export_weights
 
-    return export_weights(args.export, args.output, args.last, args.start_share)
+    return export_weights(args.export, args.output, args.last, args.start_share or 0.0)
 
 
 def _curves(args: argparse.Namespace) -> object:
     from sparsegen.evaluation.curves import write_curves
 
     path = args.output or Path("curves.svg")
-    write_curves(args.curves, path, args.axis)
+    write_curves(args.curves, path, args.axis or "minutes")
     return path
 
 
@@ -100,7 +133,7 @@ def _shrink(args: argparse.Namespace) -> object:
     from sparsegen.training.handover import shrink
 
     folder = args.output or Path("handover")
-    return f"{folder}: {shrink(args.shrink, folder, args.mib)}"
+    return f"{folder}: {shrink(args.shrink, folder, 60 if args.mib is None else args.mib)}"
 
 
 def _restore(args: argparse.Namespace) -> object:
