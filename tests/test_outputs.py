@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sparsegen.errors import InputError
-from sparsegen.outputs import plan_outputs
+from sparsegen.outputs import plan_outputs, stem_of
 
 
 def names(planned):
@@ -16,6 +16,20 @@ def test_a_folder_gets_a_set_of_files_for_each_name(tmp_path):
     planned = plan_outputs(tmp_path / "new", ["a", "b"], samples=2, suffix=".spz")
     assert names(planned)[1] == ["b_0.spz", "b_1.spz", "b_0.mp4", "b_1.mp4", "b_views.png"]
     assert (tmp_path / "new").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("a/car.ply", "car"),
+        ("car.Compressed.PLY", "car"),
+        ("v1.2.spz", "v1.2"),
+        ("car.old", "car"),
+        ("a", "a"),
+    ],
+)
+def test_a_stem_is_without_the_whole_suffix_of_a_format(name, stem):
+    assert stem_of(Path(name)) == stem
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,14 @@ class Outputs:
         return [*self.gaussians, *self.videos, self.sheet]
 
 
+def stem_of(path: Path) -> str:
+    """A file's name without the suffix of its format: "car" of car.compressed.ply."""
+    for known in FORMATS:
+        if path.name.lower().endswith(known.suffix):
+            return path.name[: -len(known.suffix)]
+    return path.stem
+
+
 def plan_outputs(
     output: Path,
     names: Sequence[str],

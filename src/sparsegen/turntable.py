@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,10 +53,15 @@ def save_turntable(
     elevation: float = ELEVATION,
     background: float = 1.0,
     fps: float = 30,
+    tick: Callable[[], object] = lambda: None,
 ) -> None:
-    """Write one turn around an object as `.mp4`, `.gif` or `.webp`, by the suffix. Raises `InputError`."""
+    """Write one turn around an object as `.mp4`, `.gif` or `.webp`, by the suffix. Raises `InputError`.
+
+    `tick` is called for each frame.
+    """
     cameras = orbit_around(gaussians, frames, size, elevation)
-    save_animation(path, (frame.rgb for frame in render_frames(gaussians, cameras, background)), fps)
+    rendered = _ticking(render_frames(gaussians, cameras, background), tick)
+    save_animation(path, (frame.rgb for frame in rendered), fps)
 
 
 def render_frames(
@@ -71,10 +76,18 @@ def render_frames(
                 yield Rendering(rgb, alpha)
 
 
-def render_rgba(gaussians: Gaussians, cameras: Cameras) -> UInt8[ndarray, "v h w 4"]:
-    """Pictures with straight alpha from cameras (V,), white where nothing is."""
+def _ticking(frames: Iterator[Rendering], tick: Callable[[], object]) -> Iterator[Rendering]:
+    for frame in frames:
+        yield frame
+        tick()
+
+
+def render_rgba(
+    gaussians: Gaussians, cameras: Cameras, tick: Callable[[], object] = lambda: None
+) -> UInt8[ndarray, "v h w 4"]:
+    """Pictures with straight alpha from cameras (V,), white where nothing is. `tick` is called for each."""
     pictures = []
-    for frame in render_frames(gaussians, cameras, background=None):
+    for frame in _ticking(render_frames(gaussians, cameras, background=None), tick):
         straight = torch.where(frame.alpha > 0, frame.rgb / frame.alpha.clamp_min(1e-6), 1.0)
         rgba = torch.cat([straight.clamp(0, 1), frame.alpha[None]])
         pictures.append((rgba * 255).round().byte().permute(1, 2, 0).numpy())

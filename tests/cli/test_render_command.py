@@ -47,6 +47,16 @@ def test_an_orbit_starts_at_its_azimuth_and_names_its_folder(tmp_path, ply, monk
     torch.testing.assert_close(position, torch.tensor([0.0, 1.0, 0.0]), atol=0.2, rtol=0)
 
 
+def test_a_format_of_two_suffixes_and_a_name_with_dots(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, folder in {"a.compressed.ply": "a_views", "v1.2.spz": "v1.2_views"}.items():
+        save_gaussians(name, recorded())
+        assert not run(name, "--views", 2, "--size", 16)
+        assert (tmp_path / folder / "transforms.json").exists()
+    assert not run("a.compressed.ply", "--frames", 2, "--size", 16)
+    assert (tmp_path / "a.mp4").exists()
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
 def test_turntables_that_pages_show(tmp_path, ply, suffix):
     output = tmp_path / f"turn{suffix}"
@@ -63,13 +73,19 @@ def test_turntables_that_pages_show(tmp_path, ply, suffix):
         (["--views", "3", "-o", "turn.gif"], "turn.gif: --views writes a folder"),
         (["--fps", "0"], "--fps: expected 0.01 to 1000"),
         (["--fps", "0.001", "-o", "turn.gif"], "--fps: expected 0.01 to 1000"),
-        (["--fps", "100", "-o", "turn.gif"], "turn.gif: GIF shows at most 50"),
+        (["--fps", "100", "--frames", "3", "-o", "turn.gif"], "turn.gif: GIF shows at most 50"),
+        (["--path", "spiral"], "--path: not for a turntable"),
+        (["--azimuth", "0", "-o", "turn.gif"], "--azimuth: not for a turntable"),
+        (["--frames", "3", "--fps", "9", "-o", "a.png"], "--frames, --fps: not for one picture"),
+        (["--background", "1", "--views", "3"], "--background: not for a folder of views"),
+        (["--frames", "3", "--views", "3"], "--frames: --views says how many"),
+        (["--views", "3", "--path", "sphere", "--elevation", "0"], "--elevation: --path sphere knows"),
         (["-o", "turn.avi"], "turn.avi: cannot write .avi; give .mp4, .gif, .webp, .png or a folder"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, ply, capsys, monkeypatch, argv, words):
     monkeypatch.chdir(tmp_path)
-    assert run(ply, "--size", 16, "--frames", 3, *argv) == 2
+    assert run(ply, "--size", 16, *argv) == 2
     message = capsys.readouterr().err
     assert words in message
     assert message.count("\n") == 1

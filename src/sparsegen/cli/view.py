@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> None:
     from sparsegen.errors import InputError
     from sparsegen.formats.files import write_bytes
     from sparsegen.formats.gaussian_files import load_gaussians
+    from sparsegen.outputs import stem_of
     from sparsegen.viewer import viewer_html
 
     if args.output is not None and args.output.suffix.lower() not in (".html", ".htm"):
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     output = args.output
     if output is None:
         # It must outlive this command, for the browser reads it in its own time.
-        output = Path(tempfile.mkdtemp(prefix="sparsegen-")) / f"{args.file.stem}.html"
+        output = Path(tempfile.mkdtemp(prefix="sparsegen-")) / f"{stem_of(args.file)}.html"
     write_bytes(output, page)
     print(output)
     if args.output is None and not webbrowser.open(output.resolve().as_uri()):
