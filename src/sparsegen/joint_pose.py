@@ -10,7 +10,7 @@ object is generated again.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -62,47 +62,59 @@ def find_cameras_together(
     cutouts: Sequence[Float[Tensor, "4 h w"]],
     estimates: Sequence[Sequence[CameraEstimate]],
     focal_lengths: Sequence[float | None] | None = None,
+    tick: Callable[[], object] = lambda: None,
 ) -> tuple[Views, list[JointCamera]]:
     """The photos as views of one object, and their cameras.
 
     `estimates` are each photo's own, best first (`sparsegen.pose.estimate_camera`); one alone is kept as
     it is, so that a known camera goes in as a list of one. `focal_lengths` are each photo's, where they are
-    known (`sparsegen.pose.view_from`).
+    known (`sparsegen.pose.view_from`). `tick` is called after each of `steps_at_most` steps.
     """
     shots = list(zip(cutouts, focal_lengths or [None] * len(cutouts), strict=True))
-    chosen = _choose(pipeline, shots, estimates)
+    chosen = _choose(pipeline, shots, estimates, tick)
     free = torch.tensor([len(found) > 1 for found in estimates])
     angles = chosen
     error = _error(pipeline, _views(pipeline, shots, angles))
     for _ in range(_ROUNDS):
         views = _views(pipeline, shots, angles)
-        moved = _turned(pipeline.reconstruct(views, layers="uncorrected"), views, angles, free)
+        moved = _turned(pipeline.reconstruct(views, layers="uncorrected"), views, angles, free, tick)
         found = _error(pipeline, _views(pipeline, shots, moved))
         if found >= error:
             break
         angles, error = moved, found
     views = _views(pipeline, shots, angles)
-    return views, _report(pipeline, views, chosen, angles)
+    return views, _report(pipeline, views, chosen, angles, tick)
+
+
+def steps_at_most(estimates: Sequence[Sequence[CameraEstimate]]) -> int:
+    """How many steps photos of these estimates take together, if all are taken."""
+    trials = sum(len(_plausible(found)) for found in estimates)
+    return trials + _ROUNDS * _STEPS + 2 * len(estimates)
 
 
 def _choose(
     pipeline: Pipeline,
     shots: Sequence[_Shot],
     estimates: Sequence[Sequence[CameraEstimate]],
+    tick: Callable[[], object],
 ) -> Float[Tensor, "v 2"]:
     """One of its estimates for each photo, in degrees: those under which the photos agree.
 
     Known cameras come first, then the photos that their own objects explain best.
     """
-    errors = [
-        _error(pipeline, _trial_views(pipeline, shots, {i: found[0]})) for i, found in enumerate(estimates)
-    ]
+
+    def error(trial: dict[int, CameraEstimate]) -> float:
+        found = _error(pipeline, _trial_views(pipeline, shots, trial))
+        tick()
+        return found
+
+    errors = [error({i: found[0]}) for i, found in enumerate(estimates)]
     order = sorted(range(len(shots)), key=lambda i: (len(estimates[i]) > 1, errors[i]))
     chosen: dict[int, CameraEstimate] = {}
     for i in order:
         candidates = _plausible(estimates[i]) if chosen else estimates[i][:1]
         trials = [{**chosen, i: candidate} for candidate in candidates]
-        chosen = min(trials, key=lambda trial: _error(pipeline, _trial_views(pipeline, shots, trial)))
+        chosen = min(trials, key=error)
     return torch.tensor([[chosen[i].azimuth, chosen[i].elevation] for i in range(len(shots))]).float()
 
 
@@ -146,7 +158,11 @@ def _error(pipeline: Pipeline, views: Views) -> float:
 
 
 def _turned(
-    gaussians: Gaussians, views: Views, angles: Float[Tensor, "v 2"], free: Tensor
+    gaussians: Gaussians,
+    views: Views,
+    angles: Float[Tensor, "v 2"],
+    free: Tensor,
+    tick: Callable[[], object],
 ) -> Float[Tensor, "v 2"]:
     """Angles in degrees after gradient steps against the rendering error of a fixed object.
 
@@ -168,6 +184,7 @@ def _turned(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        tick()
     return torch.rad2deg(torch.where(free[:, None], turned, start).detach())
 
 
@@ -202,7 +219,11 @@ def _turn(gaussians: Gaussians, angles: Float[Tensor, "v 2"]) -> Gaussians:
 
 
 def _report(
-    pipeline: Pipeline, views: Views, before: Float[Tensor, "v 2"], after: Float[Tensor, "v 2"]
+    pipeline: Pipeline,
+    views: Views,
+    before: Float[Tensor, "v 2"],
+    after: Float[Tensor, "v 2"],
+    tick: Callable[[], object],
 ) -> list[JointCamera]:
     together = agreement(pipeline.finished(pipeline.reconstruct(views)[0]), views)
     found = []
@@ -212,4 +233,5 @@ def _report(
         moved = float((after[i] - before[i]).norm())
         azimuth = (azimuth + 180) % 360 - 180
         found.append(JointCamera(azimuth, elevation, moved, together[i], alone))
+        tick()
     return found

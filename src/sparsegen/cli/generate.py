@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sparsegen.cli._clock import Clock
 from sparsegen.cli._generate_options import DETAIL_STEPS, check_generate, check_queries
+from sparsegen.cli._progress import progress, tell
 
 if TYPE_CHECKING:
     from sparsegen.batches import Source
@@ -124,15 +125,17 @@ def run(args: argparse.Namespace) -> int:
         from_noise = args.samples > 1 and (pipeline.exemplars is None or args.unconditional)
         args.steps = _SAMPLE_STEPS if from_noise else 1
     failed = []
-    for group, files in zip(groups, outputs, strict=True):
-        try:
-            _generate(args, pipeline, group, files, clock)
-        except InputError as error:
-            if len(groups) == 1:
-                raise
-            print(f"sparsegen: {error}", file=sys.stderr)
-            failed.append(str(group[0].picture))
-        clock.reset()
+    with progress(len(groups), "picture") as tick:
+        for group, files in zip(groups, outputs, strict=True):
+            try:
+                _generate(args, pipeline, group, files, clock)
+            except InputError as error:
+                if len(groups) == 1:
+                    raise
+                tell(f"sparsegen: {error}", sys.stderr)
+                failed.append(str(group[0].picture))
+            clock.reset()
+            tick()
     if failed:
         print(f"sparsegen: {len(failed)} of {len(groups)} failed: {', '.join(failed)}", file=sys.stderr)
     return 2 if failed else 0
@@ -175,10 +178,12 @@ def _generate(
 
     photos, framed = _read(args, pipeline, group, clock)
     views = None if framed is None else framed(pipeline.model.config.image_size)
-    with clock("gaussians"):
-        objects = pipeline(
-            views, steps=args.steps, seed=args.seed, samples=args.samples, queries=args.queries
-        )
+    with clock("gaussians"), progress(args.samples, "sample") as tick:
+        objects = []
+        for i in range(args.samples):
+            sample = pipeline.sample(i, views, args.steps, args.seed, args.queries)
+            objects.append(pipeline.finished(sample))
+            tick()
     if views is not None and framed is not None and args.refine:
         with clock("detail" if args.detail else "refinement"):
             large = framed(full_size([photo.rgba for photo in photos], views))
@@ -187,13 +192,13 @@ def _generate(
     with clock("files"):
         for path, gaussians in zip(files.gaussians, objects, strict=True):
             save_gaussians(path, gaussians)
-    with clock("pictures"):
+    with clock("pictures"), progress(len(files.videos) * args.frames, "frame", "turntable") as tick:
         for path, gaussians in zip(files.videos, objects, strict=False):
-            save_turntable(path, gaussians, args.frames, args.size)
+            save_turntable(path, gaussians, args.frames, args.size, tick=tick)
         write_sheet(files.sheet, photos, views, objects, args.size, labels)
     names = ", ".join(path.name for path in files.all)
-    print(f"{files.sheet.parent}: {names} ({objects[0].count:,} Gaussians)")
-    print(f"  {clock}")
+    tell(f"{files.sheet.parent}: {names} ({objects[0].count:,} Gaussians)")
+    tell(f"  {clock}")
 
 
 def _read(
@@ -205,10 +210,13 @@ def _read(
 
     if not group:
         return [], None
-    with clock("cut-out"):
-        opened = [photos.open_photo(s.picture, args.matting, s.mask, args.model) for s in group]
+    opened = []
+    with clock("cut-out"), progress(len(group), "photo", "cut-out") as tick:
+        for source in group:
+            opened.append(photos.open_photo(source.picture, args.matting, source.mask, args.model))
+            tick()
     for source, photo in zip(group, opened, strict=True):
-        print(f"{source.picture}: cut out by {photo.method}")
+        tell(f"{source.picture}: cut out by {photo.method}")
     if args.cameras:
         paths = [source.picture for source in group]
         cutouts = [photo.rgba for photo in opened]
@@ -226,7 +234,7 @@ def _read(
         lens = f"a lens of {focal_length:g} mm, so" if focal_length else "from"
         seems = "" if focal_length else ", it seems; --focal-length overrides"
         distance = float(framed(pipeline.model.config.image_size).cameras.centers.norm())
-        print(f"{group[0].picture}: {lens} {distance:.1f} object sizes away{seems}")
+        tell(f"{group[0].picture}: {lens} {distance:.1f} object sizes away{seems}")
     return opened, framed
 
 
@@ -244,12 +252,12 @@ def _camera(
     if args.framed:
         azimuth = photos.AZIMUTH if azimuth is None else azimuth
         elevation = photos.ELEVATION if elevation is None else elevation
-        print(f"{source.picture}: taken to be from azimuth {azimuth:.0f}, elevation {elevation:.0f}")
+        tell(f"{source.picture}: taken to be from azimuth {azimuth:.0f}, elevation {elevation:.0f}")
         return azimuth, elevation
     best, *others = estimate_or_keep(pipeline, photo.rgba, (azimuth, elevation))
     if azimuth is not None or elevation is not None:
         said, other = ("azimuth", "elevation") if elevation is None else ("elevation", "azimuth")
-        print(
+        tell(
             f"{source.picture}: {said} {getattr(best, said):.0f} as given, {other} "
             f"{getattr(best, other):.0f}, it seems; --{other} overrides"
         )
@@ -261,7 +269,7 @@ def _camera(
         f"{rival.azimuth:.0f}" + ("" if rival.chance is None else f" ({rival.chance:.0%})")
         for rival in rivals
     )
-    print(
+    tell(
         f"{source.picture}: taken from azimuth {best.azimuth:.0f}, elevation {best.elevation:.0f}, it "
         f"seems{sure}{otherwise}; --azimuth and --elevation override"
     )
@@ -272,17 +280,22 @@ def _find_together(
     args: argparse.Namespace, pipeline: Pipeline, group: list[Source], opened: list[Photo]
 ) -> Callable[[int], Views]:
     """What frames photos of one object at any size, whose cameras are found together, and told."""
-    from sparsegen.joint_pose import find_cameras_together, views_from
+    from sparsegen.joint_pose import find_cameras_together, steps_at_most, views_from
     from sparsegen.pose import estimate_or_keep
 
     cutouts = [photo.rgba for photo in opened]
     known = [(source.azimuth, source.elevation) for source in group]
-    estimates = [estimate_or_keep(pipeline, *pair) for pair in zip(cutouts, known, strict=True)]
+    estimates = []
+    with progress(len(opened), "photo", "cameras") as tick:
+        for pair in zip(cutouts, known, strict=True):
+            estimates.append(estimate_or_keep(pipeline, *pair))
+            tick()
     lenses = [args.focal_length or photo.focal_length for photo in opened]
-    _, cameras = find_cameras_together(pipeline, cutouts, estimates, lenses)
+    with progress(steps_at_most(estimates), "step", "together") as tick:
+        _, cameras = find_cameras_together(pipeline, cutouts, estimates, lenses, tick)
     for source, camera in zip(group, cameras, strict=True):
         verdict = "" if camera.agrees else ": it hardly agrees with the others; does it show this object?"
-        print(
+        tell(
             f"{source.picture}: azimuth {camera.azimuth:.0f}, elevation {camera.elevation:.0f}, moved by "
             f"{camera.moved:.0f} degrees; {camera.together:.1f} dB with the others, {camera.alone:.1f} dB "
             f"alone{verdict}"
@@ -293,19 +306,17 @@ def _find_together(
 
 def _refine(args: argparse.Namespace, pipeline: Pipeline, gaussians: Gaussians, views: Views) -> Gaussians:
     """Refined, and told by how much, and at what price."""
-    from tqdm import tqdm
-
     from sparsegen.detail import add_detail
     from sparsegen.refinement import refine_checked, steps_checked
 
     done = f"{'detail' if args.detail else 'refined'} at {views.cameras.width} pixels"
     steps = args.refine if args.detail else steps_checked(args.refine, views)
-    with tqdm(total=steps, desc=done, leave=False, disable=None) as bar:
+    with progress(steps, "step", done) as tick:
         if args.detail:
             symmetric = pipeline.model.symmetric
-            refined, report = add_detail(gaussians, views, symmetric, args.refine, bar.update)
+            refined, report = add_detail(gaussians, views, symmetric, args.refine, tick)
         else:
-            refined, report = refine_checked(gaussians, views, args.refine, tick=bar.update)
+            refined, report = refine_checked(gaussians, views, args.refine, tick=tick)
     parts = [done + ": {:.1f} -> {:.1f} dB on what it saw".format(*report.seen)]
     if report.held_out:
         parts.append("{:.1f} -> {:.1f} dB on the last picture, held out in a trial".format(*report.held_out))
@@ -313,7 +324,7 @@ def _refine(args: argparse.Namespace, pipeline: Pipeline, gaussians: Gaussians, 
         parts.append("which is worse, so it was left as it was")
     else:
         parts.append(f"all around {report.moved:.1f} dB from before")
-    print(f"  {'; '.join(parts)}")
+    tell(f"  {'; '.join(parts)}")
     return refined
 
 
@@ -338,8 +349,8 @@ def _rank(
     objects = [objects[i] for i in order]
     if views is not None:
         labels = [f"{label}, {score:.1f} dB" for label, score in zip(labels, scores, strict=True)]
-        print(f"  samples by their match to the picture: {'; '.join(labels)}")
+        tell(f"  samples by their match to the picture: {'; '.join(labels)}")
     least, most = ranking.range_of_likeness(objects)
-    print(f"  all around, any two samples are {least:.1f} to {most:.1f} dB alike", end="")
-    print(": they hardly differ, the model is sure of what it does not see" if least > ranking.ALIKE else "")
+    alike = ": they hardly differ, the model is sure of what it does not see" if least > ranking.ALIKE else ""
+    tell(f"  all around, any two samples are {least:.1f} to {most:.1f} dB alike{alike}")
     return objects, labels
