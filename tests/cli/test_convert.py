@@ -36,6 +36,17 @@ def test_axes_and_versions_can_be_asked_for(tmp_path):
     assert _UPS == UPS
 
 
+def test_the_stages_of_a_mesh_are_told(monkeypatch):
+    pytest.importorskip("skimage")
+    from sparsegen import meshing
+
+    monkeypatch.setattr(meshing, "bake", lambda mesh, *_: mesh)
+    monkeypatch.setattr(meshing, "check_texture", lambda _: None)
+    told = []
+    meshing.extract_mesh(recorded(), 16, views=8, texture=64, begin=told.append)
+    assert told == [*meshing.STAGES]
+
+
 @pytest.mark.parametrize("options", [["b.glb", "--mesh"], ["b.obj"]])
 def test_meshes_stand_upright(tmp_path, capsys, options):
     """A flat plate, long in front (+X): long along +Z and thin along +Y in the file."""

@@ -69,10 +69,11 @@ def _write_gaussians(args: argparse.Namespace) -> None:
 
 
 def _write_mesh(args: argparse.Namespace) -> None:
+    from sparsegen.cli._progress import stages
     from sparsegen.errors import InputError
     from sparsegen.formats.gaussian_files import load_gaussians
     from sparsegen.formats.meshes import check_mesh_suffix, save_mesh
-    from sparsegen.meshing import check_resolution, extract_mesh
+    from sparsegen.meshing import STAGES, check_resolution, extract_mesh
     from sparsegen.meshing.texture import check_texture
 
     check_mesh_suffix(args.target)
@@ -85,7 +86,8 @@ def _write_mesh(args: argparse.Namespace) -> None:
             f"--to-up={args.to_up}: meshes are written with y up, as their formats ask; leave it out"
         )
     gaussians = load_gaussians(args.source, args.from_up)
-    mesh = extract_mesh(gaussians, resolution, texture=args.texture)
+    with stages(len(STAGES) - (args.texture is None)) as begin:
+        mesh = extract_mesh(gaussians, resolution, texture=args.texture, begin=begin)
     save_mesh(args.target, mesh)
     size = args.target.stat().st_size
     print(f"{args.target}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} triangles, {size:,} bytes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -22,6 +23,7 @@ from sparsegen.turntable import fit_cameras
 
 RESOLUTIONS = (16, 512)
 VIEWS = 48
+STAGES = ("pictures", "distances", "surface", "texture")
 # As a share of the object's longest side: how far from the surface distances are trusted. Wide enough
 # for the pictures to agree on a soft surface, narrow enough for the far side of thin parts.
 _TRUNCATION = 0.05
@@ -35,13 +37,18 @@ _SIZES = (128, 512)
 
 
 def extract_mesh(
-    gaussians: Gaussians, resolution: int = 128, views: int = VIEWS, texture: int | None = None
+    gaussians: Gaussians,
+    resolution: int = 128,
+    views: int = VIEWS,
+    texture: int | None = None,
+    begin: Callable[[str], object] = lambda _: None,
 ) -> Mesh:
     """One object (Gaussians without batch dimensions) as a closed, colored triangle mesh.
 
     `resolution` is the number of grid points along the longest side; `texture` asks for a texture with so
-    many texels on a side. Raises `InputError` if one of them is out of range, nothing solid is there, or
-    scikit-image or, for a texture, xatlas is not installed.
+    many texels on a side. `begin` is called with the name of each of the `STAGES`, of the last only for a
+    texture. Raises `InputError` if a number is out of range, nothing solid is there, or scikit-image or, for a
+    texture, xatlas is not installed.
     """
     check_resolution(resolution)
     check_installed()  # before the work
@@ -51,9 +58,12 @@ def extract_mesh(
     finest = max(_PIXELS_FOR_A_STEP * resolution, (texture or 0) // _TEXELS_FOR_A_PIXEL)
     size = min(max(finest, _SIZES[0]), _SIZES[1])
     cameras = fit_cameras(gaussians, fibonacci_sphere(views, size=size))
+    begin(STAGES[0])
     with torch.no_grad():
         pictures = render_fronts(gaussians, cameras)
+    begin(STAGES[1])
     grid, truncation, field = _distances(pictures, cameras, gaussians, resolution)
+    begin(STAGES[2])
     steps, faces = closed_surface(field.numpy())
     if not len(faces):
         raise InputError("no mesh: the Gaussians are too thin to have a surface; ask for more --resolution")
@@ -61,7 +71,10 @@ def extract_mesh(
     normals = torch.from_numpy(vertex_normals(vertices.numpy(), faces))
     paint = partial(blend_colors, pictures=pictures, cameras=cameras, tolerance=truncation)
     mesh = Mesh(vertices.numpy(), faces, paint(vertices, normals).numpy())
-    return mesh if texture is None else bake(mesh, texture, paint)
+    if texture is None:
+        return mesh
+    begin(STAGES[3])
+    return bake(mesh, texture, paint)
 
 
 def check_resolution(resolution: int) -> None:
