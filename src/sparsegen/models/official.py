@@ -136,9 +136,8 @@ def _as_linear(name: str, tensor: Tensor) -> Tensor:
 def _read_checkpoint(path: Path) -> Mapping[str, Tensor]:
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what is no checkpoint makes the unpickler fail in any way
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: not a whole PyTorch checkpoint ({reason}); copy it again") from None
+    except Exception:  # what is no checkpoint makes the unpickler fail in any way, with advice that is unsafe
+        raise InputError(f"{path}: not a whole PyTorch checkpoint of tensors; copy it again") from None
     if not isinstance(contents, dict) or not isinstance(contents.get("diffuser"), dict):
         raise InputError(f'{path}: no "diffuser" entry; expected a model.pth of the reference')
     return contents["diffuser"]
