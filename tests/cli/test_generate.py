@@ -359,6 +359,16 @@ def test_info_tells_what_a_model_is(model, capsys):
     assert f"{parameters:,}" in printed
 
 
+def test_info_of_a_folder_that_is_none_names_what_it_could_be(tmp_path, ply, capsys):
+    capsys.readouterr()
+    (tmp_path / "empty").mkdir()
+    told = "neither a dataset (SRN, NeRF, CO3D) nor a model folder; "
+    assert run("info", tmp_path) == 2
+    assert one_line(capsys) == f"sparsegen: {tmp_path}: {told}did you mean {ply}?"
+    assert run("info", tmp_path / "empty") == 2
+    assert one_line(capsys) == f"sparsegen: {tmp_path / 'empty'}: {told}give one, or a file"
+
+
 @pytest.mark.parametrize("verb", ["render", "info"])
 @pytest.mark.parametrize("fault", ["missing", "text", "cut", "mesh"])
 def test_a_bad_gaussian_file_is_one_line(tmp_path, ply, capsys, verb, fault):

@@ -87,9 +87,11 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     if args.data is None:
         raise InputError("the following arguments are required: --data; see sparsegen eval --help")
-    for name in ("steps", "batch_size"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    for name in ("steps", "batch_size", "objects", "inputs", "devices", "queries"):
+        value = getattr(args, name)
+        least = min(value) if isinstance(value, list) else value
+        if least is not None and least < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {least}")
     given = {k: v for k, v in vars(args).items() if k in Settings.__dataclass_fields__}
     settings = Settings(
         **{**given, "queries": tuple(args.queries or ()), "input_views": tuple(args.input_views or ())}

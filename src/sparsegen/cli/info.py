@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sparsegen.errors import InputError
+
 SUMMARY = "tell what a Gaussian file, a model or a dataset holds"
+
+# What one of the files in a dataset's folder is called, in the layouts that are known.
+_DATASETS = (
+    *("intrinsics.txt", "[!.]*/intrinsics.txt", "[!.]*/*/intrinsics.txt"),  # SRN, and folders of it
+    *("transforms.json", "[!.]*/transforms.json", "frame_annotations.jgz"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from sparsegen.errors import InputError
     from sparsegen.models.pretrained import CONFIG_NAME
 
     path: Path = args.path
@@ -71,6 +78,8 @@ def _model(path: Path) -> Mapping[str, Any]:
 def _dataset(path: Path) -> Mapping[str, Any]:
     from sparsegen.data.loading import load_viewsets
 
+    if path.is_dir() and not any(any(path.glob(sign)) for sign in _DATASETS):
+        raise InputError(f"{path}: neither a dataset (SRN, NeRF, CO3D) nor a model folder; {_cure(path)}")
     viewsets = load_viewsets(path)
     objects, views, height, width, _ = viewsets.images.shape
     return {
@@ -79,6 +88,14 @@ def _dataset(path: Path) -> Mapping[str, Any]:
         "views": f"{views} for each, {width} x {height} pixels",
         "alpha": "known" if viewsets.has_alpha else "not known",
     }
+
+
+def _cure(folder: Path) -> str:
+    from sparsegen.formats.gaussian_files import FORMATS
+
+    files = (p for p in folder.iterdir() if p.name.lower().endswith(tuple(f.suffix for f in FORMATS)))
+    found = min(files, default=None)
+    return "give one, or a file" if found is None else f"did you mean {found}?"
 
 
 def _quantiles(values: Any) -> str:
