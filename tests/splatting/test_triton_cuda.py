@@ -23,7 +23,7 @@ from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from sparsegen.splatting import triton_binning, triton_projection, triton_raster
+from sparsegen.splatting import triton_binning, triton_layout, triton_projection, triton_raster
 
 TABLES = {
     "*i64": {"order", "keys", "starts"},
@@ -39,18 +39,29 @@ def build(kernel, **constants):
     signature = {name: "constexpr" if name in constants else kind(name) for name in kernel.arg_names}
     places = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
     source = ASTSource(fn=kernel, signature=signature, constexprs=places)
-    code = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 1})
+    options = {"num_warps": 1, "enable_fp_fusion": True}
+    code = compile(source, target=GPUTarget("cuda", 90, 32), options=options)
     print(kernel.__name__, len(code.asm["cubin"]))
 
 
+def build_both(kernel, **constants):
+    # For any sizes, and for those of one small picture: Triton takes sizes of 1 for constants.
+    build(kernel, **constants)
+    ones = ("views", "words", "tiles", "tiles_x", "total")
+    build(kernel, **constants, **{name: 1 for name in ones if name in kernel.arg_names})
+
+
 for with_depth in (False, True):
-    build(triton_raster.rasterize, WITH_DEPTH=with_depth)
-    build(triton_raster.rasterize_backward, WITH_DEPTH=with_depth)
-build(triton_raster.gather, COLUMNS=9, BLOCK=32)
-build(triton_binning.bin_tiles, WORDS=32)
-build(triton_projection.order_keys, BLOCK=128)
-build(triton_projection.project, BLOCK=128)
-build(triton_projection.project_backward, BLOCK=128)
+    left_out = {} if with_depth else {"depth": None}
+    build_both(triton_raster.rasterize, WITH_DEPTH=with_depth, **left_out)
+    left_out = {} if with_depth else {"depth": None, "g_depth": None}
+    build_both(triton_raster.rasterize_backward, WITH_DEPTH=with_depth, **left_out)
+    columns = triton_layout.SUM_COLUMNS if with_depth else triton_layout.W_DEPTH.value
+    build_both(triton_raster.gather, COLUMNS=columns, BLOCK=32)
+build_both(triton_binning.bin_tiles, WORDS=32)
+build_both(triton_projection.order_keys, BLOCK=128)
+build_both(triton_projection.project, BLOCK=128)
+build_both(triton_projection.project_backward, BLOCK=128)
 """
 
 
@@ -63,7 +74,7 @@ def test_compiles_for_a_gpu_that_is_not_here(tmp_path) -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     result = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert len(result.stdout.splitlines()) == 9
+    assert len(result.stdout.splitlines()) == 20
 
 
 def drawn_and_gradients(
