@@ -10,6 +10,7 @@ import torch
 
 from sparsegen import cameras
 from sparsegen.cameras import Cameras
+from sparsegen.editing import query_centers
 from sparsegen.evaluation import removal, utilization
 from sparsegen.gaussians import Gaussians
 from sparsegen.splatting import render
@@ -88,12 +89,6 @@ def test_query_spread_is_one_for_queries_that_mean_nothing() -> None:
     assert math.isnan(utilization.query_spread(replace(scattered, expansion=1)))
 
 
-def test_query_centers_are_means_of_their_own_gaussians() -> None:
-    gaussians = _scene(12, 1, 0, expansion=4)
-    expected = torch.stack([gaussians.means[gaussians.query_ids == q].mean(dim=0) for q in range(3)])
-    torch.testing.assert_close(utilization.query_centers(gaussians), expected)
-
-
 def test_a_querys_gaussians_share_a_color_of_their_own() -> None:
     """One fat Gaussian for each of two queries: each picture half has one flat hue, and they differ."""
     means = torch.tensor([[0.0, -0.2, 0], [0, -0.2, 0], [0, 0.2, 0], [0, 0.2, 0]])
@@ -101,7 +96,7 @@ def test_a_querys_gaussians_share_a_color_of_their_own() -> None:
     gaussians = Gaussians(means, quats, torch.full((4, 3), 0.05), torch.ones(4), torch.zeros(4, 3), 2)
     camera = cameras.look_at(torch.tensor([[1.3, 0.0, 0.0]]), size=32)
     (picture,) = utilization.picture_by_query(gaussians, camera)
-    pixels, _ = camera[0].project(utilization.query_centers(gaussians))
+    pixels, _ = camera[0].project(query_centers(gaussians))
     left, right = (picture[:, int(y), int(x)] for x, y in pixels)
     assert (left - right).abs().max() > 0.3
     marked = utilization.mark_centers(picture, gaussians, camera[0])

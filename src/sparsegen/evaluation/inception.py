@@ -22,8 +22,6 @@ _SHA256 = "6726825d"
 _SIZE = 299
 _EPSILON = 1e-3  # of the batch normalisation
 
-FEATURES = 2048
-
 
 @dataclass(frozen=True)
 class Inception:

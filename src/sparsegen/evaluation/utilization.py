@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sparsegen.cameras import Cameras
 from sparsegen.data.protocols import Protocol
+from sparsegen.editing import query_centers
 from sparsegen.evaluation import removal
 from sparsegen.evaluation.document import Picture
 from sparsegen.formats.images import encode_png
@@ -38,11 +39,6 @@ def used_share(gaussians: Gaussians, cameras: Cameras) -> float:
     count = min(len(cameras), CAMERAS)
     chosen = (torch.arange(count) * len(cameras)) // count
     return removal.used(gaussians, cameras[chosen]).float().mean().item()
-
-
-def query_centers(gaussians: Gaussians) -> Float[Tensor, "queries 3"]:
-    """Mean of the centres of each query's Gaussians, world units."""
-    return gaussians.means.unflatten(0, (-1, gaussians.expansion)).mean(dim=1)
 
 
 def query_spread(gaussians: Gaussians) -> float:
@@ -81,7 +77,7 @@ def pictures(gaussians: Gaussians, cameras: Cameras, protocol: Protocol) -> list
     colored = picture_by_query(gaussians, views)
     rows = []
     for v in range(len(views)):
-        enlarged = [_enlarged(picture, _SCALE) for picture in (plain[v], colored[v])]
+        enlarged = [_enlarged(picture) for picture in (plain[v], colored[v])]
         rows.append(torch.cat([*enlarged, mark_centers(plain[v], gaussians, views[v])], dim=2))
     caption = "One object as drawn; with a color for each query; and each query's mean centre"
     return [
@@ -91,20 +87,20 @@ def pictures(gaussians: Gaussians, cameras: Cameras, protocol: Protocol) -> list
 
 
 def mark_centers(
-    picture: Float[Tensor, "3 h w"], gaussians: Gaussians, camera: Cameras, scale: int = _SCALE
+    picture: Float[Tensor, "3 h w"], gaussians: Gaussians, camera: Cameras
 ) -> Float[Tensor, "3 big wide"]:
     """The picture enlarged, with a dot where each query's mean centre projects; `camera` has no batch."""
-    canvas = _enlarged(0.35 * picture.cpu() + 0.65, scale)
+    canvas = _enlarged(0.35 * picture.cpu() + 0.65)
     pixels, depth = camera.to("cpu").project(query_centers(gaussians).cpu())
     ink = torch.tensor([0.72, 0.15, 0.2])[:, None, None]
-    for (x, y), z in zip((pixels * scale).round().int().tolist(), depth.tolist(), strict=True):
+    for (x, y), z in zip((pixels * _SCALE).round().int().tolist(), depth.tolist(), strict=True):
         if z > 0 and 0 < x < canvas.shape[2] - 1 and 0 < y < canvas.shape[1] - 1:
             canvas[:, y - 1 : y + 2, x - 1 : x + 2] = ink
     return canvas
 
 
-def _enlarged(picture: Float[Tensor, "3 h w"], scale: int) -> Float[Tensor, "3 big wide"]:
-    return picture.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
+def _enlarged(picture: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 big wide"]:
+    return picture.repeat_interleave(_SCALE, dim=1).repeat_interleave(_SCALE, dim=2)
 
 
 def _spread(means: Float[Tensor, "n 3"], expansion: int) -> Float[Tensor, ""]:

@@ -93,7 +93,7 @@ class _Splat(torch.autograd.Function):
         with _kernels() as workers:
             splats = _project_and_bin(inputs, frame, workers)
             cpu_raster.rasterize(
-                *_raster_arguments(splats, frame, depth), workers, *_per_image(frame, rgb, alpha, depth_sum)
+                *_raster_arguments(splats, frame, depth), workers, *_per_image(rgb, alpha, depth_sum)
             )
         ctx.save_for_backward(*inputs, rgb, alpha, depth_sum)
         ctx.splats, ctx.frame, ctx.depth = splats, frame, depth
@@ -111,8 +111,8 @@ class _Splat(torch.autograd.Function):
         with _kernels():
             cpu_raster.rasterize_backward(
                 *_raster_arguments(ctx.splats, frame, ctx.depth),
-                *_per_image(frame, rgb, alpha, depth_sum),
-                *_per_image(frame, g_rgb, g_alpha, g_depth if ctx.depth else None),
+                *_per_image(rgb, alpha, depth_sum),
+                *_per_image(g_rgb, g_alpha, g_depth if ctx.depth else None),
                 gradients,
             )
             means, quats, scales, _, _, viewmats, Ks = _rows(inputs)
@@ -165,6 +165,6 @@ def _rows(tensors: list[Tensor]) -> list[np.ndarray]:
     return [x.detach().flatten(0, 1).numpy() for x in tensors]
 
 
-def _per_image(frame: _Frame, *pictures: Tensor | None) -> list[np.ndarray | None]:
+def _per_image(*pictures: Tensor | None) -> list[np.ndarray | None]:
     """Contiguous arrays with objects and views made one dimension."""
     return [None if x is None else x.detach().contiguous().flatten(0, 1).numpy() for x in pictures]
