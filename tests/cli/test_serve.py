@@ -12,6 +12,7 @@ import pytest
 
 from networks import build, small
 from sparsegen.cli.main import main
+from sparsegen.errors import InputError
 from sparsegen.models.pretrained import save_pretrained
 
 
@@ -61,6 +62,20 @@ def test_it_answers_on_this_machine_and_stops_on_ctrl_c(tmp_path):
 def test_a_port_that_is_taken(taken, capsys):
     assert main(["serve", "--no-browser", "--port", str(taken)]) == 2
     assert f"127.0.0.1:{taken} cannot be listened on (Address already in use)" in told(capsys)
+
+
+def test_a_port_is_held_while_the_model_is_loaded(capsys, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    def load(*_):
+        with pytest.raises(OSError, match="in use"), socket.create_server(("127.0.0.1", port)):
+            pass
+        raise InputError("tried")
+
+    monkeypatch.setattr("sparsegen.generation.Pipeline.from_pretrained", load)
+    assert main(["serve", "--no-browser", "--port", str(port)]) == 2
+    assert told(capsys) == "sparsegen: tried"
 
 
 def test_a_port_out_of_range(capsys):

@@ -6,6 +6,10 @@ import argparse
 import importlib.util
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
 
 SUMMARY = "open the local page: pictures in, objects to look at, edit and download"
 
@@ -38,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
     ]
     if missing:
         raise InputError(f"the page needs {', '.join(missing)}; run: pip install 'sparsegen[serve]'")
-    _check_free(args.host, args.port)
+    listener = _listen(args.host, args.port)
     import uvicorn
 
     from sparsegen.generation import Pipeline
@@ -54,21 +58,20 @@ def run(args: argparse.Namespace) -> None:
     if not args.no_browser:
         _open_soon(address)
     with suppress(KeyboardInterrupt):  # the way to stop it
-        uvicorn.run(app, host=args.host, port=args.port, log_level="warning")
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
 
-def _check_free(host: str, port: int) -> None:
+def _listen(host: str, port: int) -> socket.socket:
+    """What nobody else can take while the model is loaded."""
     import socket
 
     from sparsegen.errors import InputError
 
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = (error.strerror or str(error)).split(" (")[0]  # Python adds the address
         raise InputError(
             f"{host}:{port} cannot be listened on ({reason}); choose another --port or --host"
         ) from None
