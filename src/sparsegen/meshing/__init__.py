@@ -47,8 +47,8 @@ def extract_mesh(
 
     `resolution` is the number of grid points along the longest side; `texture` asks for a texture with so
     many texels on a side. `begin` is called with the name of each of the `STAGES`, of the last only for a
-    texture. Raises `InputError` if a number is out of range, nothing solid is there, or scikit-image or, for a
-    texture, xatlas is not installed.
+    texture. Raises `InputError` if a number is out of range, nothing solid is there, or scikit-image or, for
+    a texture, xatlas is not installed.
     """
     check_resolution(resolution)
     check_installed()  # before the work
