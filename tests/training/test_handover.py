@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,6 +147,27 @@ def test_damaged_pieces_are_named(run, tmp_path, damage):
         restore(out, tmp_path / "again")
     assert str(caught.value).startswith(str(piece))
     assert not (tmp_path / "again").exists()
+
+
+def test_a_damaged_index_is_named(run, tmp_path):
+    shrink(run, tmp_path / "out")
+    path = tmp_path / "out" / "handover.json"
+    whole = json.loads(path.read_text())
+    emptied: dict[str, object] = {"bits": {}, "plain": {}, "pieces": []}
+    damages = [({name: value}, "does not fit the pieces") for name, value in emptied.items()]
+    damages += [({name: None}, f"'{name}' is missing or damaged") for name in whole if name != "format"]
+    for damage, expected in damages:
+        path.write_text(json.dumps(whole | damage))
+        with pytest.raises(InputError, match=expected) as caught:
+            restore(tmp_path / "out", tmp_path / "again")
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_folder_without_an_index_is_no_hand_over(tmp_path):
+    with pytest.raises(InputError, match=r"^\S+: no hand-over; expected a folder that `sparsegen train --sh"):
+        restore(tmp_path, tmp_path / "again")
 
 
 def test_nothing_is_overwritten_and_too_little_room_is_said(run, tmp_path):

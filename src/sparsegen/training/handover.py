@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -27,6 +28,16 @@ INDEX = "handover.json"
 MIB = 2**20
 _FORMAT = "sparsegen.handover"
 _LOG, _CONFIG = "log.jsonl", "config.yaml"
+# What the index holds besides its format.
+_INDEX = {
+    "bits": dict,
+    "shapes": list,
+    "moments": list,
+    "updates": int,
+    "groups": list,
+    "plain": dict,
+    "pieces": list,
+}
 _BLOCK = 64  # numbers that share a scale
 _TINY = 1e-20  # second moments below it divide as zeros do: epsilon is far larger than their root
 _BIG = ("model", "ema", "optimizer", "rng", "cuda_rng")  # of a checkpoint; the rest are plain numbers
@@ -82,25 +93,43 @@ def restore(folder: Path, run: Path) -> Path:
     checkpoints = CheckpointFolder(run / "checkpoints")
     if checkpoints.latest() is not None:
         raise InputError(f"{run}: holds a run already; choose another name or remove it")
-    try:
-        index = json.loads(check_readable(folder / INDEX).read_text())
-    except ValueError as error:
-        raise InputError(f"{folder / INDEX}: not readable as JSON ({error}); copy it again") from None
-    if not isinstance(index, dict) or index.get("format") != _FORMAT:
-        raise InputError(f"{folder / INDEX}: not a hand-over; make one with `sparsegen train --shrink`")
+    index = _read_index(folder)
     pieces = []
     for number, checksum in enumerate(index["pieces"]):
         path = check_readable(folder / f"state.{number}")
         pieces.append(path.read_bytes())
         if hashlib.sha256(pieces[-1]).hexdigest() != checksum:
             raise InputError(f"{path}: not what was written (checksums differ); copy it again")
-    state = _unpacked(load(b"".join(pieces)), index)
+    try:
+        state = _unpacked(load(b"".join(pieces)), index)
+        step = int(state["step"])
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{folder / INDEX}: does not fit the pieces ({reason}); copy it again") from None
     make_folder(run)
     for name in (_CONFIG, _LOG):
         if (folder / name).exists():
             with atomic_path(run / name) as temporary:
                 shutil.copyfile(folder / name, temporary)
-    return checkpoints.save(state, state["step"])
+    return checkpoints.save(state, step)
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    """What `shrink` wrote beside the pieces."""
+    path = folder / INDEX
+    if not path.exists():
+        raise InputError(f"{folder}: no hand-over; expected a folder that `sparsegen train --shrink` wrote")
+    check_readable(path)
+    try:
+        index = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: not readable as JSON ({error}); copy it again") from None
+    if not isinstance(index, dict) or index.get("format") != _FORMAT:
+        raise InputError(f"{path}: not a hand-over; make one with `sparsegen train --shrink`")
+    damaged = next((name for name, kind in _INDEX.items() if not isinstance(index.get(name), kind)), None)
+    if damaged is not None:
+        raise InputError(f"{path}: {damaged!r} is missing or damaged; copy it again")
+    return index
 
 
 def _packed(state: dict[str, Any], room: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
