@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 from balls import ball_viewsets
+from small import NETWORK
 
 from sparsegen.cameras import Cameras
-from sparsegen.data.packed import Viewsets
+from sparsegen.data.packed import Viewsets, save_packed
 from sparsegen.data.sampling import Sampler, SamplingConfig
 from sparsegen.errors import InputError
+from sparsegen.training.config import compose_config
 from sparsegen.training.dataset import load_training_set, usable_objects
+from sparsegen.training.run import train
 
 
 def damaged(fault: str) -> Viewsets:
@@ -71,6 +74,14 @@ def test_a_set_without_a_good_object_is_refused():
     viewsets.images[:] = 0
     with pytest.raises(InputError, match="no object has cameras and pictures"):
         usable_objects(viewsets, strict=False)
+
+
+def test_a_loss_that_looks_at_alphas_alone_needs_some(tmp_path):
+    save_packed(replace(ball_viewsets(torch.rand(2, 3)), has_alpha=False), tmp_path / "opaque.pack")
+    terms = ["loss.image=0", "loss.gradient=0", "loss.ssim=0", "loss.alpha=0.5"]
+    settings = [f"data.train={tmp_path / 'opaque.pack'}", f"runs={tmp_path}", *NETWORK, *terms]
+    with pytest.raises(InputError, match=r"opaque\.pack: has no alphas, which loss\.alpha=0\.5 alone"):
+        train(compose_config([*settings, "max_steps=1", "anchors=model", "device=cpu"]))
 
 
 def test_broken_objects_are_never_drawn():

@@ -22,7 +22,7 @@ from sparsegen.formats.files import atomic_path
 from sparsegen.models import ModelConfig, NetworkConfig
 from sparsegen.models.presets import PRESETS, preset
 from sparsegen.models.pretrained import config_class
-from sparsegen.training.losses import LossConfig
+from sparsegen.training.losses import LossConfig, picture_terms
 from sparsegen.training.optimization import MATRICES, OptimizerConfig
 from sparsegen.training.validation import ValidationConfig
 
@@ -195,7 +195,7 @@ def _check_values(config: TrainConfig) -> None:
         raise InputError("optimizer.matrices=muon: FSDP cuts matrices up; expected strategy=ddp, or adamw")
     config.model.check()
     _check_queries(config)
-    if not any(getattr(config.loss, name) for name in ("image", "alpha", "perceptual", "ssim", "gradient")):
+    if not picture_terms(config.loss):
         raise InputError("loss: every term that looks at pictures is 0; give one of them a weight")
 
 

@@ -45,6 +45,15 @@ class LossConfig:
     intermediate_views: int = 1
 
 
+# What compares renderings with pictures.
+_PICTURE_TERMS = ("image", "alpha", "perceptual", "ssim", "gradient")
+
+
+def picture_terms(config: LossConfig, alphas: bool = True) -> list[str]:
+    """The terms with a weight that look at pictures; the alpha's only where the pictures have `alphas`."""
+    return [name for name in _PICTURE_TERMS if getattr(config, name) and (alphas or name != "alpha")]
+
+
 def image_loss(images: Float[Tensor, "... 3 h w"], targets: Float[Tensor, "... 3 h w"]) -> Float[Tensor, ""]:
     """Mean squared error."""
     return F.mse_loss(images, targets)

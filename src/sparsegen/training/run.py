@@ -21,6 +21,7 @@ from sparsegen.training.config import TrainConfig, load_config, save_config
 from sparsegen.training.dataset import load_training_set
 from sparsegen.training.devices import build_fabric, leave_together, lost_peers
 from sparsegen.training.logs import logger
+from sparsegen.training.losses import picture_terms
 from sparsegen.training.objective import ELASTIC_MIN_SHARE, has_idle_parameters, prefix_size
 from sparsegen.training.trainer import Trainer
 
@@ -46,6 +47,11 @@ def train(config: TrainConfig) -> str:
     for source, viewsets in ((config.data.train, train_set), (config.data.val, val_set)):
         if viewsets is not None:
             _check_size(str(source), viewsets, config.model.image_size)
+    if not picture_terms(config.loss, train_set.has_alpha):
+        raise InputError(
+            f"{config.data.train}: has no alphas, which loss.alpha={config.loss.alpha:g} alone looks at; "
+            "give another term that looks at pictures a weight, as in loss.image=1"
+        )
     # Only now the processes of the run: a mistake above is told once.
     fabric = build_fabric(
         config.device,
