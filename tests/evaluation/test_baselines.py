@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sparsegen.data.packed import Viewsets
 from sparsegen.data.protocols import Protocol
 from sparsegen.errors import InputError
 from sparsegen.evaluation.baselines import MeanPicture, NearestObject
+from sparsegen.evaluation.contestants import Contestant, Settings, fingerprint
 from sparsegen.evaluation.scores import evaluate
 from sparsegen.evaluation.tasks import make_task
 
@@ -62,6 +64,22 @@ def test_a_gallery_with_the_test_objects_themselves_scores_perfectly(
     assert scores.summary()["psnr"][0] > 100
     mean = evaluate(MeanPicture(viewsets, protocol), viewsets, protocol, name="mean")
     assert mean.summary()["input_gap"] == (0, 0)
+
+
+@pytest.mark.parametrize("change", ["picture", "new file"])
+def test_scores_with_a_gallery_folder_are_forgotten_when_its_files_change(
+    viewsets: Viewsets, protocol: Protocol, tmp_path: Path, change: str
+) -> None:
+    picture = tmp_path / "gallery" / "a" / "rgb" / "000000.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"first")
+    contestant = Contestant("mean", MeanPicture(viewsets, protocol))
+    settings = Settings(data=tmp_path, output=tmp_path, gallery=tmp_path / "gallery")
+    before, again = (fingerprint(contestant, settings, protocol, ["psnr"]) for _ in range(2))
+    assert before == again
+    path = picture if change == "picture" else picture.with_name("000001.png")
+    path.write_bytes(b"another")
+    assert fingerprint(contestant, settings, protocol, ["psnr"]) != before
 
 
 @pytest.mark.parametrize("other", ["poses", "focal length", "height"])

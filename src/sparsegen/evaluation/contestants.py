@@ -120,7 +120,13 @@ def fingerprint(
             values = tensor.detach().cpu().contiguous().reshape(-1)
             digest.update(values.view(torch.uint8).numpy().tobytes())
     elif settings.gallery is not None:
-        path = settings.gallery.resolve()
-        facts += [path, path.stat().st_size, path.stat().st_mtime_ns]
+        facts += _files(settings.gallery.resolve())
     digest.update(repr(facts).encode())
     return digest.hexdigest()
+
+
+def _files(path: Path) -> list[tuple[Path, int, int]]:
+    """A data set's files and folders, with their sizes in bytes and when they changed."""
+    path = path.parent if path.suffix == ".json" else path
+    found = [path, *(sorted(path.rglob("*")) if path.is_dir() else [])]
+    return [(one, one.stat().st_size, one.stat().st_mtime_ns) for one in found if one.exists()]
