@@ -26,11 +26,20 @@ def test_a_file_whose_name_is_a_pattern_is_that_file(tmp_path):
     assert find_sources([path]) == [Source(path)]
 
 
+def test_a_sheet_beside_its_picture_is_no_picture(tmp_path):
+    for name in ("car.png", "car_views.png", "van_views.png"):
+        (tmp_path / name).touch()
+    assert find_sources([tmp_path]) == [Source(tmp_path / "car.png"), Source(tmp_path / "van_views.png")]
+
+
 def test_folders_and_patterns_without_pictures_are_named(tmp_path):
     with pytest.raises(InputError, match="no pictures in this folder"):
         find_sources([tmp_path])
     with pytest.raises(InputError, match=r"\*\.png.*no file matches"):
         find_sources([tmp_path / "*.png"])
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=r"fold\*.*no file matches"):
+        find_sources([tmp_path / "fold*"])
 
 
 def test_a_table_brings_masks_and_angles(tmp_path):
@@ -77,6 +86,7 @@ def test_mistakes_in_a_table_are_one_line(tmp_path, text, words):
         (["a/car.png", "b/car.png", "a_car.png"], None),
         (["car.png", "car.png"], None),
         (["/car.png", "/a/car.png", "/car.jpg"], None),
+        (["/b/a/car.png", "/b/a/../y/car.png"], ["a_car", "y_car"]),
     ],
 )
 def test_names_are_unique_even_where_case_does_not_count(paths, names):

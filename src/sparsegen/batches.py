@@ -14,6 +14,7 @@ from pathlib import Path
 from sparsegen.errors import InputError
 from sparsegen.formats.files import check_readable
 from sparsegen.formats.images import PICTURE_SUFFIXES
+from sparsegen.outputs import SHEET_SUFFIX
 
 _COLUMNS = ("picture", "mask", "azimuth", "elevation")
 
@@ -51,8 +52,8 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     names = [path.stem for path in paths]
     if not (twice := _repeated(names)):
         return names
-    folders = [path.absolute().parent for path in paths]
-    shared = Path(os.path.commonpath(folders))
+    folders = [Path(os.path.abspath(path)).parent for path in paths]
+    shared = Path(os.path.commonpath(folders)) if len({f.drive for f in folders}) == 1 else Path()
     for i, (path, folder) in enumerate(zip(paths, folders, strict=True)):
         if path.stem.casefold() in twice:
             names[i] = "_".join([*folder.relative_to(shared).parts, path.stem])
@@ -83,18 +84,25 @@ def _numbered(names: Sequence[str]) -> list[str]:
 
 def _expand(argument: Path) -> list[Source]:
     if argument.is_dir():
-        found = sorted(p for p in argument.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+        found = _pictures_in(argument)
         if not found:
             raise InputError(f"{argument}: no pictures in this folder; name a folder that holds some")
         return [Source(path) for path in found]
     if argument.suffix.lower() == ".csv":
         return read_table(argument)
     if not argument.exists() and any(c in str(argument) for c in "*?["):
-        found = sorted(Path(p) for p in glob.glob(str(argument), recursive=True))
+        found = sorted(Path(p) for p in glob.glob(str(argument), recursive=True) if os.path.isfile(p))
         if not found:
             raise InputError(f"{argument}: no file matches this pattern; check it")
-        return [Source(path) for path in found if path.is_file()]
+        return [Source(path) for path in found]
     return [Source(argument)]
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    """Pictures, but no sheet of views that stands beside its picture: an earlier run has drawn it."""
+    pictures = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+    sheets = {f"{picture.stem}{SHEET_SUFFIX}" for picture in pictures}
+    return [picture for picture in pictures if picture.name not in sheets]
 
 
 def read_table(path: Path) -> list[Source]:

@@ -11,6 +11,8 @@ from sparsegen.formats.files import make_folder
 from sparsegen.formats.gaussian_files import FORMATS
 from sparsegen.formats.images import PICTURE_SUFFIXES
 
+SHEET_SUFFIX = "_views.png"
+
 # Suffixes that a person may ask for and that are no file of Gaussians: not taken for a folder's name.
 _OTHERS = PICTURE_SUFFIXES | {".obj", ".stl", ".fbx", ".usd", ".usdz", ".dae", ".mp4", ".webm", ".ksplat"}
 
@@ -95,5 +97,5 @@ def _outputs(folder: Path, name: str, samples: int, suffix: str, video: bool) ->
     return Outputs(
         [folder / f"{stem}{suffix}" for stem in stems],
         [folder / f"{stem}.mp4" for stem in stems] if video else [],
-        folder / f"{name}_views.png",
+        folder / f"{name}{SHEET_SUFFIX}",
     )

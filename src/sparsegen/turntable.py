@@ -19,8 +19,9 @@ from sparsegen.gaussians import DEAD_OPACITY, Gaussians
 from sparsegen.splatting import Rendering, render
 
 ELEVATION = math.radians(20)
-# Pictures rendered by one call: enough to fill the processor, few enough for any memory.
-_AT_ONCE = 16
+# Rendered by one call: pictures enough to fill the processor, pixels few enough for any memory (so many
+# take about half a gigabyte).
+_PICTURES_AT_ONCE, _PIXELS_AT_ONCE = 16, 2**24
 # Objects of this project stay inside this cube, and are shown from their training distance.
 _HOME = 0.65
 
@@ -70,8 +71,9 @@ def render_frames(
     """One rendering without batch dimensions for each of the cameras (V,), in order."""
     with torch.no_grad():
         cameras = cameras.to(gaussians.means.device)
-        for start in range(0, len(cameras), _AT_ONCE):
-            some = render(gaussians, cameras[start : start + _AT_ONCE], background, depth=False)
+        at_once = max(1, min(_PICTURES_AT_ONCE, _PIXELS_AT_ONCE // (cameras.width * cameras.height)))
+        for start in range(0, len(cameras), at_once):
+            some = render(gaussians, cameras[start : start + at_once], background, depth=False)
             for rgb, alpha in zip(some.rgb.clamp(0, 1).cpu(), some.alpha.cpu(), strict=True):
                 yield Rendering(rgb, alpha)
 

@@ -111,6 +111,15 @@ def test_a_closed_pipe_is_no_fault():
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize("verb", ["info", "generate"])
+def test_a_name_that_is_too_long_is_one_line(verb, capsys):
+    name = f"{'a' * 300}.png"
+    assert cli.main([verb, name]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"sparsegen: {name}: this name is too long")
+    assert error.count("\n") == 1
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 @pytest.mark.parametrize("words", [["--help"], ["info", "--help"], ["--version"]])
 def test_an_output_that_is_full_is_one_line(words):

@@ -53,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print_no_more()
         return 141
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return _say(f"{error.filename}: this name is too long for a file; give a shorter one", 2)
         if error.errno not in _DISK_FAULTS:
             raise
         _print_no_more()
