@@ -47,7 +47,7 @@ def iterate_folder(path: str | Path) -> tuple[list[str], Iterator[Viewset]]:
 
 
 def layout_of(path: Path) -> Literal["co3d", "transforms", "srn"]:
-    """How a folder, or one whose pictures a file lists, is laid out; as SRN's where nothing says otherwise."""
+    """How a folder, or one whose pictures a file lists, is laid out; as SRN's if nothing says otherwise."""
     if (path / co3d.FILE).exists():
         return "co3d"
     if (
