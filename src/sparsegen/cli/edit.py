@@ -16,7 +16,7 @@ SUMMARY = "edit a Gaussian file by query: delete, move, scale, recolor or swap a
 _EXAMPLES = """\
 examples:
   sparsegen edit car.ply --sphere 0.25,0.17,-0.1,0.08 --list             which queries are there
-  sparsegen edit car.ply --nearest 0.25,0.17,-0.1 --grow 0.06 --delete -o no_wheel.ply
+  sparsegen edit car.ply --nearest 0.25,0.17,-0.1 --grow 0.08 --delete -o no_wheel.ply
   sparsegen edit car.ply --nearest 0.25,0.17,-0.1 --picture car.png --grow-alike 9 --delete -o bare.ply
   sparsegen edit car.ply --box=-0.2,-0.2,0.03,0.2,0.2,0.2 --recolor 0.8,0.1,0.1 -o red_roof.ply
   sparsegen edit car.ply --box 0,-1,-1,1,1,1 --swap other.ply -o half_and_half.ply
@@ -152,7 +152,7 @@ def _likeness(args: argparse.Namespace, count: int) -> Tensor:
     from sparsegen.editing import attention_likeness
     from sparsegen.errors import InputError
     from sparsegen.generation import Pipeline
-    from sparsegen.photos import read_photo
+    from sparsegen.photos import open_photo
     from sparsegen.pose import estimate_camera, view_from
 
     if args.picture is None:
@@ -161,9 +161,9 @@ def _likeness(args: argparse.Namespace, count: int) -> Tensor:
     most = pipeline.model.config.num_queries
     if count > most:
         raise InputError(f"{args.file}: has {count:,} queries, the model {most:,}; --model names its own")
-    rgba = read_photo(args.picture, model=args.model)
-    camera = estimate_camera(pipeline, rgba)[0]
-    views = view_from(pipeline, rgba, camera.azimuth, camera.elevation)
+    photo = open_photo(args.picture, model=args.model)
+    camera = estimate_camera(pipeline, photo.rgba)[0]
+    views = view_from(pipeline, photo.rgba, camera.azimuth, camera.elevation, photo.focal_length)
     return attention_likeness(pipeline, views, count)
 
 
