@@ -42,7 +42,11 @@ def run(args: argparse.Namespace) -> None:
     ]
     if missing:
         raise InputError(f"the page needs {', '.join(missing)}; run: pip install 'sparsegen[serve]'")
-    listener = _listen(args.host, args.port)
+    with _listen(args.host, args.port) as listener:
+        _serve(args, listener)
+
+
+def _serve(args: argparse.Namespace, listener: socket.socket) -> None:
     import uvicorn
 
     from sparsegen.generation import Pipeline
