@@ -10,6 +10,15 @@ from sparsegen.sheets import write_sheet
 from test_photos import save_blob
 
 
+def test_the_names_of_the_smallest_columns_do_not_touch(tmp_path):
+    """Above the eight views around an object there is white between what is written."""
+    write_sheet(tmp_path / "s.png", [], None, [recorded()], 32)
+    sheet = load_image(tmp_path / "s.png")[:3]
+    ink = (sheet[:, 4:22].mean((0, 1)) < 0.95).nonzero()[:, 0]
+    wide = (ink[1:] - ink[:-1] >= 6).sum()
+    assert wide == 7
+
+
 def test_the_cut_out_lies_on_a_checkerboard_beside_the_picture(tmp_path):
     photo = open_photo(save_blob(tmp_path / "a.png", size=(60, 60), alpha=False))
     views = frame(photo.rgba, 32)

@@ -42,7 +42,7 @@ def write_sheet(
         number = f" {i + 1}" if len(photos) > 1 else ""
         inputs += [*_pictures(photo, size), as_large(views.images[0, i].clamp(0, 1), size)]
         columns += [f"{name}{number}" for name in ("picture", "cut-out", "input", "from there")]
-    columns += [f"{360 * i // _VIEWS} degrees" for i in range(_VIEWS)]
+    columns += [f"{360 * i // _VIEWS}°" for i in range(_VIEWS)]
     rows = []
     for gaussians in objects:
         row = []
