@@ -67,7 +67,7 @@ def main() -> None:
     add("--view", type=int, default=INPUT_VIEW, help=f"the input view (default: {INPUT_VIEW})")
     add("--background", type=float, default=1.0, help="gray level behind it (default: 1, white)")
     add("--size", type=int, default=128, help="pixels of each picture (default: 128)")
-    add("--detail", action="store_true", help="objects as sharp as their pictures")
+    add("--detail", action="store_true", help="objects with detail from their pictures")
     args = parser.parse_args()
     pipeline = Pipeline.from_pretrained(args.model)
     if args.source.suffix == ".pack":

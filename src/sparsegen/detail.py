@@ -1,4 +1,4 @@
-"""Detail: an object as sharp as the picture that it was made from.
+"""Detail: an object sharpened by the picture that it was made from, at its own size.
 
 The network sees pictures of 128 pixels, and makes no object sharper than that. Here each of its Gaussians is
 split into nine, which are then refined against the picture as large as it was; those that it does not show

@@ -27,7 +27,7 @@ _EXAMPLES = """\
 examples:
   sparsegen generate car.png                     car.ply, car.mp4 and car_views.png, in this folder
   sparsegen generate car.jpg -o out/car.spz      the name gives the format: ply, spz, splat, glb, gltf
-  sparsegen generate photo.jpg --detail          as sharp as the photo, in some seconds more
+  sparsegen generate photo.jpg --detail          sharper, from the photo's own pixels, in some seconds
   sparsegen generate a.png b.jpg -o out          two objects, one from each picture
   sparsegen generate photos '*.webp' list.csv -o out   folders, patterns and tables: an object from each
   sparsegen generate a.png b.png --cameras transforms.json    one object from two posed pictures
@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"steps of the flow (default: 1, or {_SAMPLE_STEPS} for --samples of a model without exemplars)",
     )
     add("--queries", type=int, metavar="N", help="anchor queries used: fewer, fewer Gaussians (default: all)")
-    add("--detail", action="store_true", help="as sharp as the pictures: nine times as many Gaussians")
+    add("--detail", action="store_true", help="sharper, from the pictures' own pixels; nine times the Gaussians")
     add(
         "--refine",
         type=int,

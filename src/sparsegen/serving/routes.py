@@ -78,7 +78,7 @@ def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Li
         elevation: Annotated[_Angle | None, Form()] = None,
     ) -> Told:
         """Make objects from one picture, or a few of the same object; the angles are the first picture's.
-        With `detail` they are as sharp as the pictures."""
+        With `detail` they are sharpened by the pictures."""
         contents = [picture.file.read() for picture in pictures]
         for content in contents:
             check_picture(content, limits)

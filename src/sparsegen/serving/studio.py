@@ -33,7 +33,7 @@ _REMEMBERED = 16
 
 @dataclass(frozen=True)
 class Order:
-    """Pictures of one object, and what to make of them; with `detail`, as sharp as they are."""
+    """Pictures of one object, and what to make of them; with `detail`, sharpened by their own pixels."""
 
     pictures: tuple[Picture, ...]
     samples: int = 1
