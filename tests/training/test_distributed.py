@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,9 +42,47 @@ def pack(tmp_path) -> Path:
 
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+# Seconds after which processes that wait for each other for ever are given up, and that they have to end in.
+PATIENCE, GRACE = 300, 40
 
 
-def start_ranks(program: list[str]) -> list[subprocess.Popen[str]]:
+@contextmanager
+def started(program: list[str], env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A process; where its test fails or has waited too long, it is ended with those that it started."""
+    with subprocess.Popen(
+        program, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        except BaseException:
+            if process.poll() is None:
+                process.terminate()  # `torchrun` then ends its ranks, which are in sessions of their own
+                time.sleep(GRACE)
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
+def errors_of(process: subprocess.Popen[str]) -> str:
+    """What a process says on the way to its end, which it must come to."""
+    return process.communicate(timeout=PATIENCE)[1]
+
+
+def succeeds(program: list[str]) -> str:
+    with started(program) as process:
+        errors = errors_of(process)
+    assert process.returncode == 0, errors
+    return errors
+
+
+def wait_for_a_checkpoint(process: subprocess.Popen[str], checkpoints: CheckpointFolder) -> None:
+    end = time.monotonic() + PATIENCE
+    while process.poll() is None and checkpoints.latest() is None:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@contextmanager
+def two_ranks(program: list[str]) -> Iterator[list[subprocess.Popen[str]]]:
     """Two processes of one run, with the environment that `torchrun` gives them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -51,15 +91,16 @@ def start_ranks(program: list[str]) -> list[subprocess.Popen[str]]:
         "TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
         "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
     }  # fmt: skip
-    return [
-        subprocess.Popen(
-            [sys.executable, *program],
-            env=os.environ | world | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                started(
+                    [sys.executable, *program],
+                    os.environ | world | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                )
+            )
+            for rank in range(2)
+        ]
 
 
 @pytest.mark.slow
@@ -79,8 +120,7 @@ def test_two_halves_of_a_batch_give_the_gradients_of_the_whole(
     )
     save_config(config, tmp_path / "config.yaml")
     program = [one_rank.__file__, str(tmp_path / "config.yaml"), str(tmp_path / "gradients.pt")]
-    done = subprocess.run([*TORCHRUN, *program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    succeeds([*TORCHRUN, *program])
     halves = torch.load(tmp_path / "gradients.pt")
     whole = one_rank.gradients(replace(config, strategy="auto"), tmp_path)
     for of_halves, of_whole in zip(halves, whole, strict=True):
@@ -100,9 +140,8 @@ def test_a_run_goes_on_with_more_processes_and_with_fewer(pack):
     two.append([*TORCHRUN, "-m", "sparsegen", *command, "strategy=fsdp"])
     for program, steps in zip(two, (4, 6), strict=True):
         settings = ["name=changing", f"max_steps={steps}"]
-        done = subprocess.run([*program, *settings], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr.count("resumed from") == 1  # one process speaks for both
+        said = succeeds([*program, *settings])
+        assert said.count("resumed from") == 1  # one process speaks for both
         middle = load_checkpoint(pack.parent / "changing" / "checkpoints" / f"step_{steps:08d}.pt")
         assert len(middle["rng"]) == 2
     assert main([*command, "name=changing", "max_steps=8"]) == 0
@@ -125,8 +164,7 @@ def test_processes_that_share_the_matrices_move_them_as_one_does(pack):
     command = ["train", f"data.train={pack}", f"runs={pack.parent}", *SETTINGS, *large]
     assert main([*command, "name=one", "max_steps=6"]) == 0
     program = [sys.executable, "-m", "sparsegen", *command, "devices=2", "strategy=ddp"]
-    done = subprocess.run([*program, "name=two", "max_steps=3"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    succeeds([*program, "name=two", "max_steps=3"])
     assert main([*command, "name=two", "max_steps=6"]) == 0
     one, two = (
         load_checkpoint(pack.parent / name / "checkpoints" / "step_00000006.pt") for name in ("one", "two")
@@ -146,13 +184,11 @@ def test_processes_that_share_the_matrices_move_them_as_one_does(pack):
 def test_a_killed_process_ends_the_other_and_the_checkpoint_is_whole(pack):
     command = ["train", f"data.train={pack}", f"runs={pack.parent}", *SETTINGS, "name=killed"]
     program = ["-m", "sparsegen", *command, "max_time=1h", "checkpoint_every=0s"]
-    first, second = start_ranks(program)
     checkpoints = CheckpointFolder(pack.parent / "killed" / "checkpoints")
-    while first.poll() is None and checkpoints.latest() is None:
-        time.sleep(0.05)
-    second.kill()
-    errors = first.communicate()[1]
-    second.communicate()
+    with two_ranks(program) as (first, second):
+        wait_for_a_checkpoint(first, checkpoints)
+        second.kill()
+        errors = errors_of(first)
     assert first.returncode == 2, errors
     assert "Traceback" not in errors
     assert "killed: another process of this run has ended (this is process 0 of 2)" in errors.splitlines()[-1]
@@ -168,14 +204,13 @@ def test_torchrun_ends_when_a_process_is_killed_and_goes_on_when_it_is_run_again
     command = ["-m", "sparsegen", "train", f"data.train={pack}", f"runs={pack.parent}", *SETTINGS]
     endless = [*TORCHRUN, *command, "name=killed", "max_time=1h", "checkpoint_every=0s"]
     checkpoints = CheckpointFolder(pack.parent / "killed" / "checkpoints")
-    with subprocess.Popen(endless, stderr=subprocess.PIPE, text=True) as agent:
-        while agent.poll() is None and checkpoints.latest() is None:
-            time.sleep(0.05)
+    with started(endless) as agent:
+        wait_for_a_checkpoint(agent, checkpoints)
         children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
         ranks = {pid: Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in children}
         victim = next(int(pid) for pid, environment in ranks.items() if b"RANK=1" in environment)
         os.kill(victim, signal.SIGKILL)
-        errors = agent.communicate()[1]
+        errors = errors_of(agent)
     assert agent.returncode != 0
     assert "SIGKILL" in errors
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
@@ -184,8 +219,7 @@ def test_torchrun_ends_when_a_process_is_killed_and_goes_on_when_it_is_run_again
     step = load_checkpoint(latest)["step"]
     assert not [path for path in checkpoints.folder.iterdir() if ".part" in path.name]
     again = [*TORCHRUN, *command, "name=killed", f"max_steps={step + 2}"]
-    done = subprocess.run(again, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    succeeds(again)
     assert load_checkpoint(checkpoints.path(step + 2))["samples"] == 4 * (step + 2)
 
 
