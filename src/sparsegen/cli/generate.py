@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"steps of the flow (default: 1, or {_SAMPLE_STEPS} for --samples of a model without exemplars)",
     )
     add("--queries", type=int, metavar="N", help="anchor queries used: fewer, fewer Gaussians (default: all)")
-    add("--detail", action="store_true", help="sharper, from the pictures' own pixels; nine times the Gaussians")
+    add("--detail", action="store_true", help="sharper, from the picture's pixels; nine times the Gaussians")
     add(
         "--refine",
         type=int,
