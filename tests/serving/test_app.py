@@ -174,7 +174,8 @@ def test_the_page_loads_nothing_from_elsewhere(serve):
     assert head.headers["content-length"] == page.headers["content-length"]
     assert "default-src 'self'" in page.headers["content-security-policy"]
     assert "://" not in page.text
-    for name in ("page.css", "page.js", "api.js", "editor.js", "camera.js", "samples.js", "splat.js"):
+    scripts = ("api", "working", "editor", "camera", "samples", "files", "page", "splat")
+    for name in ("page.css", *(f"{script}.js" for script in scripts)):
         assert f'"{name}"' in page.text
         found = client.get(f"/{name}")
         assert found.status_code == 200

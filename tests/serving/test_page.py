@@ -263,6 +263,8 @@ def test_detail_makes_the_object_again_as_sharp_as_the_picture(made):
     assert page.evaluate("view.count") == 9 * before - 18
     page.uncheck("#detail")
     settled(page)
+    assert page.evaluate("view.count") == before - 2  # an edit stays
+    press(page, "undo")
     assert page.evaluate("view.count") == before
 
 

@@ -1,4 +1,4 @@
-// What the server is asked for. Errors carry the server's own words.
+// What the server is asked for. Errors carry the server's own words, and its status.
 "use strict";
 
 async function ask(path, options = {}) {
@@ -12,7 +12,7 @@ async function ask(path, options = {}) {
   if (answer.ok) return answer;
   const told = await answer.json().catch(() => ({}));
   const detail = Array.isArray(told.detail) ? told.detail.map((d) => `${d.loc.at(-1)}: ${d.msg}`).join("; ") : told.detail;
-  throw new Error(detail || `The server said ${answer.status}.`);
+  throw Object.assign(new Error(detail || `The server said ${answer.status}.`), { status: answer.status });
 }
 
 const json = (body) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
@@ -33,7 +33,7 @@ const api = {
     return ask("files", { method: "POST", body: form, signal: api.signal }).then((r) => r.json());
   },
   job: (id) => ask(`jobs/${id}`, { signal: api.signal }).then((r) => r.json()),
-  cancel: (id) => ask(`jobs/${id}`, { method: "DELETE" }),
+  cancel: (id) => ask(`jobs/${id}`, { method: "DELETE", keepalive: true }), // also by a page that is closed
   scene: (id, sample, edits, keep) =>
     ask(`jobs/${id}/samples/${sample}/scene`, { ...json({ edits, keep }), signal: api.signal }).then((r) => r.arrayBuffer()),
   spread: (id, sample, body) =>

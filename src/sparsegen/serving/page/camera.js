@@ -15,18 +15,51 @@ const named = ({ azimuth, elevation }) => `${whole(azimuth)}°, ${whole(elevatio
 class CameraPanel {
   /** `turned` is told a direction while it changes, `chosen` once it is settled. */
   constructor(turned, chosen) {
-    Object.assign(this, { turned, chosen, job: null, picture: 0, known: [] });
+    Object.assign(this, { turned, chosen, job: null, picture: 0, known: [], made: [], pending: new Map() });
     for (const name of Object.keys(DIALS)) this.listen(name);
   }
 
   /** The cameras of a job; those in `known` were given, null for those that were found. */
   show(job, known) {
-    Object.assign(this, { job, known: job.cameras.map((_, i) => known[i] || null) });
+    const made = job.cameras.map((_, i) => known[i] || null);
+    Object.assign(this, { job, made, known: [...made] });
     this.picture = Math.min(this.picture, Math.max(0, job.cameras.length - 1));
     $("seen").hidden = !job.cameras.length;
     if (!job.cameras.length) return;
     this.showPictures();
     this.choose(this.picture);
+  }
+
+  /** The cameras to ask for: as they are set now, null where they are to be found. */
+  asked() {
+    for (const [picture, direction] of this.pending) this.known[picture] = direction;
+    this.forget();
+    return [...this.known];
+  }
+
+  /** What was set since the last object was asked for is void. */
+  forget() {
+    clearTimeout(this.timer);
+    this.pending.clear();
+  }
+
+  /** All cameras are to be found. */
+  find() {
+    this.forget();
+    this.known = this.known.map(() => null);
+  }
+
+  /** The cameras of the object that is shown, after others were asked for in vain. */
+  restore() {
+    this.forget();
+    this.known = [...this.made];
+    this.choose(this.picture);
+    this.rewrite();
+  }
+
+  /** The numbers again, also into a field that somebody types in. */
+  rewrite() {
+    if (this.direction) for (const name of Object.keys(DIALS)) this.write(name);
   }
 
   showPictures() {
@@ -40,7 +73,7 @@ class CameraPanel {
       button.addEventListener("click", () => this.choose(i));
       return button;
     });
-    $("cutouts").replaceChildren(...buttons);
+    exchange($("cutouts"), buttons);
     const strange = job.cameras.flatMap((camera, i) => (camera.agrees ? [] : [i + 1]));
     $("disagree").hidden = !strange.length;
     $("disagree").textContent = `Picture ${strange.join(" and ")} may be of another object.`;
@@ -52,9 +85,12 @@ class CameraPanel {
     this.picture = picture;
     [...$("cutouts").children].forEach((button, i) => button.setAttribute("aria-pressed", i === picture && !button.disabled));
     const estimates = this.job.estimates[picture];
-    $("estimates").replaceChildren(...estimates.map((estimate) => {
+    exchange($("estimates"), estimates.map((estimate) => {
       const button = element("button", named(estimate) + percent(estimate.chance));
-      button.addEventListener("click", () => this.settle(estimate));
+      button.addEventListener("click", () => {
+        this.change(estimate);
+        this.settle();
+      });
       return button;
     }));
     for (const [name, dial] of Object.entries(DIALS)) {
@@ -68,7 +104,7 @@ class CameraPanel {
     }
     const { distance, lens_known } = this.job.cameras[picture];
     $("distance").textContent = `${distance.toFixed(1)} object sizes away, ${lens_known ? "by the picture’s lens" : "it seems"}`;
-    this.set(this.job.cameras[picture]);
+    this.set(this.pending.get(picture) || this.job.cameras[picture]);
     this.turned(this.direction);
   }
 
@@ -76,7 +112,7 @@ class CameraPanel {
     this.direction = { azimuth: wrapped(azimuth), elevation };
     for (const name of Object.keys(DIALS)) {
       const value = Math.round(this.direction[name]);
-      $(name).value = value;
+      if ($(name) !== document.activeElement) this.write(name);
       const svg = $(`dial-${name}`);
       svg.querySelector(".eye").setAttribute("transform", `rotate(${-this.direction[name]})`);
       svg.setAttribute("aria-valuenow", value);
@@ -85,17 +121,24 @@ class CameraPanel {
     for (const button of $("estimates").children) button.setAttribute("aria-pressed", button.textContent.startsWith(named(this.direction)));
   }
 
-  change(part) {
-    this.set({ ...this.direction, ...part });
+  /** A number into its field: to the degree where it was found, as it was set else. */
+  write(name) {
+    const parts = this.known[this.picture] || this.pending.has(this.picture) ? 10 : 1;
+    $(name).value = Math.round(parts * this.direction[name]) / parts;
+  }
+
+  change({ azimuth = this.direction.azimuth, elevation = this.direction.elevation }) {
+    this.pending.set(this.picture, { azimuth: wrapped(azimuth), elevation });
+    this.set(this.pending.get(this.picture));
     this.turned(this.direction);
   }
 
-  settle(direction = this.direction) {
-    if (document.body.ariaBusy === "true") return this.settleSoon();
+  /** Have the object made again with what was changed, once nothing else runs. */
+  settle() {
     clearTimeout(this.timer);
-    this.known[this.picture] = { azimuth: direction.azimuth, elevation: direction.elevation };
-    this.change(this.known[this.picture]);
-    this.chosen();
+    if (!this.pending.size) return;
+    if (document.body.ariaBusy === "true") this.settleSoon();
+    else this.chosen();
   }
 
   settleSoon() {
@@ -109,7 +152,7 @@ class CameraPanel {
     const follow = (event) => {
       const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
       const angle = (Math.atan2(dial.center[1] - at.y, at.x - dial.center[0]) * 180) / Math.PI;
-      this.change({ [name]: clamp(name === "elevation" && angle < -90 ? 90 : angle) });
+      this.change({ [name]: clamp(Math.round(name === "elevation" && angle < -90 ? 90 : angle)) });
     };
     svg.addEventListener("pointerdown", (event) => {
       svg.setPointerCapture(event.pointerId);
@@ -125,12 +168,22 @@ class CameraPanel {
       this.settleSoon();
     });
     $(name).addEventListener("input", () => {
-      const value = $(name).valueAsNumber;
-      if (!Number.isFinite(value) || !$(name).checkValidity()) return clearTimeout(this.timer);
-      this.change({ [name]: value });
+      if (!$(name).checkValidity()) return clearTimeout(this.timer);
+      this.change({ [name]: $(name).valueAsNumber });
       this.settleSoon();
     });
+    $(name).addEventListener("change", () => {
+      if ($(name).checkValidity()) return;
+      say(`${expected($(name))}.`, true);
+      this.restore();
+    });
   }
+}
+
+/** What is wrong with the number in a field. */
+function expected(field) {
+  const { min, max } = field, kind = field.step === "any" ? "" : "a whole number from ";
+  return `${field.labels[0].textContent.trim()}: expected ${kind}${min} to ${max}, found ${field.value || "none"}`;
 }
 
 /** A point of a dial's ring: zero is right, turning up. */

@@ -4,16 +4,45 @@
 
 class Editor {
   constructor(view, changed) {
-    Object.assign(this, { view, changed, job: null, sample: 0, keep: 0, done: [], undone: [], selection: new Set() });
+    Object.assign(this, { view, changed, job: null, sample: 0, keep: 0, done: [], undone: [], selection: new Set(), kept: new Map() });
   }
 
-  /** Show one sample of a job; of `keep` queries, all where left out. */
-  async open(job, sample, keep = job.queries) {
-    const scene = await api.scene(job.id, sample, [], keep);
-    Object.assign(this, { job, sample, keep, done: [], undone: [] });
-    this.unit = job.frame.radius / 1.3;
+  /** The edits of one sample; the last of `undone` is the next to be done again. */
+  edits(job, sample) {
+    return this.kept.get(`${job.id} ${sample}`) || { done: [], undone: [] };
+  }
+
+  /** The edits of the shown job are those of another one, too. Says so where its queries are others. */
+  carry(job) {
+    if (job.queries !== this.job.queries) return this.done.length ? " Edits stay behind: it has other queries." : "";
+    for (let i = 0; i < job.samples; i++) this.kept.set(`${job.id} ${i}`, this.edits(this.job, i));
+    return "";
+  }
+
+  /** Show one sample of a job with its edits; of `keep` queries. Says so where they cannot be done. */
+  async open(job, sample, keep) {
+    const { done, undone } = this.edits(job, sample);
+    try {
+      this.take(job, sample, keep, await api.scene(job.id, sample, done, keep), done, undone);
+      return "";
+    } catch (error) {
+      if (error.status !== 422 || !done.length) throw error;
+      const all = [...undone, ...[...done].reverse()];
+      this.take(job, sample, keep, await api.scene(job.id, sample, [], keep), [], all);
+      return ` Its edits are undone (${error.message}); Redo tries them again.`;
+    }
+  }
+
+  take(job, sample, keep, scene, done, undone) {
+    Object.assign(this, { job, sample, keep, unit: job.frame.radius / 1.3 });
+    this.remember(done, undone);
     this.view.show(scene);
     this.select([]);
+  }
+
+  remember(done, undone) {
+    Object.assign(this, { done, undone });
+    this.kept.set(`${this.job.id} ${this.sample}`, { done, undone });
   }
 
   select(queries) {
@@ -68,7 +97,8 @@ class Editor {
   /** Nothing changes here unless the server could apply the edits. */
   async apply(done, undone, keep = this.keep) {
     const scene = await api.scene(this.job.id, this.sample, done, keep);
-    Object.assign(this, { done, undone, keep });
+    this.keep = keep;
+    this.remember(done, undone);
     this.view.show(scene);
     const present = this.present();
     this.select([...this.selection].filter((q) => present.has(q)));

@@ -1,79 +1,60 @@
 // The page: pictures to jobs, jobs to the view, buttons and keys to edits.
 "use strict";
 
-const $ = (id) => document.getElementById(id);
-const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const TOUCH = matchMedia("(pointer: coarse)").matches;
 const LARGE = 50000; // Gaussians: files of more are not made only to tell their size
 
 let view, editor, camera, samples;
-let pictures = [], stop = null, scrubLater = false;
+let pictures = [], scrubLater = false;
 let weight = { state: "", bytes: null }, weighing = null;
 const objects = []; // everything that was made or opened, for swapping
 
-function element(name, ...children) {
-  const made = document.createElement(name);
-  made.append(...children);
-  return made;
-}
-
-function say(text, wrong = false) {
-  $("status").textContent = text;
-  $("status").classList.toggle("wrong", wrong);
-}
-
-/** How far something is, 0 to 1; null where that is not known. */
-function work(text, share = null) {
-  say(`${text}…`);
-  if (share === null) $("progress").removeAttribute("value");
-  else $("progress").value = share;
-  $("working").hidden = false;
-}
-
-/** Run one thing at a time, show that it runs if it takes long, and say what went wrong. */
-async function attempt(action, doing) {
-  if (stop) return;
-  stop = new AbortController();
-  api.signal = stop.signal;
-  document.body.ariaBusy = "true";
-  const slow = setTimeout(() => work(doing), 400);
-  const before = $("status").textContent;
-  try {
-    await action(stop.signal);
-    if ($("status").textContent === `${doing}…`) say(before);
-  } catch (error) {
-    if (error.name === "AbortError") say("Cancelled.");
-    else say(error.message, true);
-  } finally {
-    clearTimeout(slow);
-    $("working").hidden = true;
-    stop = api.signal = null;
-    document.body.ariaBusy = "false";
-    if (scrubLater) scrub();
-    else refresh();
-  }
-}
-
 function settings() {
-  const numbers = ["samples", "steps", "seed"].map((name) => [name, Number($(name).value)]);
+  const numbers = ["samples", "steps", "seed"].map((name) => [name, number($(name))]);
   return { ...Object.fromEntries(numbers), detail: $("detail").checked };
 }
 
-async function make(signal) {
+function number(field) {
+  if ($("choices").hidden && !field.checkValidity()) field.value = field.defaultValue;
+  if (field.reportValidity()) return Number(field.value);
+  throw new Error(`${expected(field)}; correct it.`);
+}
+
+async function make(signal, same) {
   work("Sending");
   const job = await follow(await api.make(pictures, settings()), signal);
-  await show(job, []);
+  await show(job, [], same);
 }
 
-/** Make the object of the pictures that the server has already, with the cameras as they are now. */
+/** Make the object of the same pictures, with the cameras as they are now; if that fails, they are as they were. */
 async function makeAgain(signal) {
-  const known = camera.known;
-  const job = await follow(await api.again(camera.job.id, { ...settings(), cameras: known }), signal);
-  await show(job, known);
+  const known = camera.asked();
+  try {
+    const job = await orderAgain(known, signal);
+    await show(job, known, true);
+  } catch (error) {
+    camera.restore();
+    $("detail").checked = editor.job.detail;
+    throw error;
+  }
 }
 
-/** Wait for a job and tell how far it is; the server stops it if it is cancelled here. */
+/** A server that has forgotten the pictures gets them once more; it is told the first one's camera only. */
+async function orderAgain(known, signal) {
+  try {
+    return await follow(await api.again(camera.job.id, { ...settings(), cameras: known }), signal);
+  } catch (error) {
+    if (error.status !== 404 || !pictures.length) throw error;
+  }
+  work("Sending");
+  known.splice(1);
+  return follow(await api.make(pictures, { ...settings(), ...known[0] }), signal);
+}
+
+/** Wait for a job and tell how far it is; the server stops it if it is cancelled here, or the page is left. */
 async function follow(job, signal) {
+  const leave = () => api.cancel(job.id).catch(() => {});
+  addEventListener("pagehide", leave);
   try {
     for (;;) {
       signal.throwIfAborted();
@@ -84,21 +65,30 @@ async function follow(job, signal) {
       job = await api.job(job.id);
     }
   } catch (error) {
-    await api.cancel(job.id).catch(() => {});
+    await leave();
     throw error;
+  } finally {
+    removeEventListener("pagehide", leave);
   }
   if (job.state === "done") return job;
   throw new Error(job.error || "The job was cancelled.");
 }
 
-async function show(job, known, name = `object ${objects.length + 1}`) {
+/** Show what came of a job; where it is the same object as before, made again, its edits stay. */
+async function show(job, known, same, name = `object ${objects.length + 1}`) {
+  const sample = same && editor.sample < job.samples ? editor.sample : 0;
+  const keep = job.queries === editor.job?.queries && job.least_queries ? editor.keep : job.queries;
+  const left = same ? editor.carry(job) : "";
+  if (!same) camera.forget();
+  const why = await editor.open(job, sample, keep);
   objects.push({ job, name });
   view.orbit = new Orbit(job.frame.target, job.frame.radius);
-  await editor.open(job, 0, job.queries === editor.job?.queries && job.least_queries ? editor.keep : job.queries);
   $("stage").classList.remove("empty");
+  if (job.cameras.length) $("detail").checked = job.detail;
   camera.show(job, known);
-  await samples.show(job);
-  say(`${job.gaussians.toLocaleString("en")} Gaussians from ${job.queries.toLocaleString("en")} queries.`);
+  if (!same) camera.rewrite();
+  await samples.show(job, sample);
+  say(`${job.gaussians.toLocaleString("en")} Gaussians from ${job.queries.toLocaleString("en")} queries.${left}${why}`);
 }
 
 /** Show the object with as many queries as the slider says; of many moves the last one counts. */
@@ -200,59 +190,14 @@ function key(event) {
   return { Delete: "delete", Backspace: "delete", Escape: "clear", "]": "grow", "[": "shrink" }[event.key] || null;
 }
 
-async function download() {
-  const kind = $("kind").value;
-  const blob = await editor.file(kind);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = `object.${kind}`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  say(`object.${kind}: ${Math.ceil(blob.size / 1000).toLocaleString("en")} KB`);
-}
-
-/** Pictures make an object; anything else is taken for a Gaussian file. */
-function take(files) {
-  const images = [...files].filter((file) => file.type.startsWith("image/"));
-  if (stop) return;
-  if (images.length) {
-    const before = pictures;
-    attempt(async (signal) => {
-      pictures = [...($("more").checked ? pictures : []), ...images];
-      await make(signal).catch((error) => {
-        pictures = before;
-        throw error;
-      });
-    }, "Sending");
-  } else if (files.length) {
-    const file = files[0];
-    attempt(async () => {
-      const job = await api.open(file);
-      pictures = [];
-      await show(job, [], file.name);
-    }, "Opening the file");
-  }
-}
-
 function listen() {
-  for (const id of ["pictures", "file"]) $(id).addEventListener("change", (event) => {
-    take(event.target.files);
-    event.target.value = "";
-  });
-  addEventListener("paste", (event) => take(event.clipboardData.files));
-  addEventListener("dragover", (event) => { event.preventDefault(); $("stage").classList.add("over"); });
-  addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("stage").classList.remove("over"); });
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    $("stage").classList.remove("over");
-    take(event.dataTransfer.files);
-  });
+  listenToFiles();
   $("again").addEventListener("click", () => attempt(makeAgain, "Making"));
   $("detail").addEventListener("change", () => attempt(makeAgain, "Making"));
-  $("refind").addEventListener("click", () => {
-    camera.known = [];
-    attempt(makeAgain, "Making");
-  });
+  $("refind").addEventListener("click", () => attempt((signal) => {
+    camera.find();
+    return makeAgain(signal);
+  }, "Making"));
   $("samples").addEventListener("input", () => {
     const differ = editor.job?.exemplars || Number($("steps").value) > 1;
     if ($("samples").value > 1 && !differ) $("steps").value = 10;
@@ -260,14 +205,14 @@ function listen() {
   $("cancel").addEventListener("click", () => stop?.abort());
   $("keep").addEventListener("input", scrub);
   $("kind").addEventListener("change", refresh);
-  $("download").addEventListener("click", () => attempt(download, "Writing the file"));
   for (const button of document.querySelectorAll("[data-do]"))
     button.addEventListener("click", () => attempt(() => actions[button.dataset.do](button), "Editing"));
   addEventListener("keydown", (event) => {
     const name = key(event);
     if (!name) return;
     event.preventDefault();
-    attempt(() => actions[name](), "Editing");
+    if ($("compared").hidden) attempt(() => actions[name](), "Editing");
+    else if (name === "clear") attempt(() => samples.compare(false), "Editing"); // the object under edit is hidden
   });
   $("canvas").addEventListener("keydown", (event) => {
     if (event.key === "Enter") editor.pick(view.canvas.clientWidth / 2, view.canvas.clientHeight / 2, event.shiftKey || $("add").checked);
@@ -278,7 +223,10 @@ function start() {
   $("stage").classList.add("empty");
   try {
     view = new SplatView($("canvas"));
-    samples = new Samples(view, (job, sample) => editor.open(job, sample, editor.keep));
+    samples = new Samples(view, async (job, sample) => {
+      const why = await editor.open(job, sample, editor.keep);
+      if (why) say(`Sample ${sample + 1}.${why}`);
+    });
   } catch (error) {
     return say(error.message, true);
   }

@@ -12,15 +12,14 @@ class Samples {
   }
 
   /** Every sample from the picture's own camera, as small pictures to choose from. */
-  async show(job) {
+  async show(job, sample) {
     this.job = job;
-    await this.compare(false);
-    $("samples-list").hidden = $("compare").hidden = job.samples < 2;
+    this.clear();
+    $("samples-list").hidden = $("compare").hidden = true;
     if (job.samples < 2) return;
     Object.assign(this.thumb.orbit, { ...this.view.orbit, radius: 0.75 * this.view.orbit.radius });
-    const buttons = [];
-    for (let i = 0; i < job.samples; i++) {
-      this.thumb.show(await api.scene(job.id, i, [], job.queries));
+    const buttons = (await this.scenes()).map((scene, i) => {
+      this.thumb.show(scene);
       this.thumb.draw();
       const image = new Image();
       image.src = this.thumb.canvas.toDataURL();
@@ -28,10 +27,18 @@ class Samples {
       const button = element("button", image);
       button.title = this.name(i);
       button.addEventListener("click", () => attempt(() => this.take(i), "Opening"));
-      buttons.push(button);
-    }
-    $("samples-list").replaceChildren(...buttons);
-    this.mark(0);
+      return button;
+    });
+    exchange($("samples-list"), buttons);
+    $("samples-list").hidden = $("compare").hidden = false;
+    this.mark(sample);
+  }
+
+  /** All samples as they were made. */
+  async scenes() {
+    const scenes = [];
+    for (let i = 0; i < this.job.samples; i++) scenes.push(await api.scene(this.job.id, i, [], this.job.queries));
+    return scenes;
   }
 
   /** How well a sample agrees with the picture, and which of them does best. */
@@ -45,33 +52,50 @@ class Samples {
   }
 
   async take(sample) {
-    await this.compare(false);
     await this.taken(this.job, sample);
+    this.clear();
     this.mark(sample);
   }
 
   /** All samples beside each other, or the one under edit alone. */
   async compare(on) {
+    const scenes = on ? await this.scenes() : [];
+    this.clear();
+    if (!on) return;
+    this.toggle(true);
+    try {
+      scenes.forEach((scene, i) => this.add(scene, i));
+    } catch (error) {
+      this.clear();
+      throw error;
+    }
+    for (const one of this.views) one.together = [this.view, ...this.views];
+  }
+
+  toggle(on) {
     $("compared").hidden = !on;
     $("compare").setAttribute("aria-pressed", on);
     $("stage").classList.toggle("comparing", on);
+  }
+
+  clear() {
+    this.toggle(false);
     for (const { gl } of this.views) gl.getExtension("WEBGL_lose_context").loseContext();
     this.views = [];
     $("compared").replaceChildren();
-    if (!on) return;
-    const { job, view } = this;
-    for (let i = 0; i < job.samples; i++) {
-      const canvas = document.createElement("canvas");
-      canvas.setAttribute("aria-label", `3D view of sample ${i + 1}. Arrow keys turn all, plus and minus zoom.`);
-      const button = element("button", "Take it");
-      button.addEventListener("click", () => attempt(() => this.take(i), "Opening"));
-      $("compared").append(element("figure", canvas, element("figcaption", this.name(i), button)));
-      const one = new SplatView(canvas);
-      one.orbit = view.orbit;
-      one.show(await api.scene(job.id, i, [], job.queries));
-      steer(one);
-      this.views.push(one);
-    }
-    for (const one of this.views) one.together = [view, ...this.views];
+  }
+
+  add(scene, i) {
+    const canvas = document.createElement("canvas");
+    canvas.setAttribute("role", "application");
+    canvas.setAttribute("aria-label", `3D view of sample ${i + 1}. Arrow keys turn all, plus and minus zoom.`);
+    const button = element("button", "Take it");
+    button.addEventListener("click", () => attempt(() => this.take(i), "Opening"));
+    $("compared").append(element("figure", canvas, element("figcaption", this.name(i), button)));
+    const one = new SplatView(canvas);
+    one.orbit = this.view.orbit;
+    one.show(scene);
+    steer(one);
+    this.views.push(one);
   }
 }
