@@ -43,28 +43,24 @@ def object_psnr(
 
 
 def ssim(
-    images: Float[Tensor, "*batch 3 h w"], truth: Float[Tensor, "*batch 3 h w"]
+    images: Float[Tensor, "*batch 3 h w"], truth: Float[Tensor, "*batch 3 h w"], stride: int = 1
 ) -> Float[Tensor, "*batch"]:
     """Structural similarity (Wang et al. 2004) of each picture: 11-tap Gaussian, sigma 1.5, data range 1.
 
     The variant of pytorch-msssim: windows wholly inside the picture, each color channel by itself, and
-    variances without Bessel's correction.
+    variances without Bessel's correction. With `stride` 2, every second window in both directions.
     """
     height, width = images.shape[-2:]
     if min(height, width) < SSIM_WINDOW:
         raise ValueError(f"SSIM needs at least {SSIM_WINDOW} pixels a side, got {width} x {height}")
-    rows, columns = _sliding_window(height, images), _sliding_window(width, images)
-
-    def blur(x: Tensor) -> Tensor:
-        return rows @ x @ columns.mT
-
-    mean_x, mean_y = blur(images), blur(truth)
-    variance_x = blur(images.square()) - mean_x.square()
-    variance_y = blur(truth.square()) - mean_y.square()
-    covariance = blur(images * truth) - mean_x * mean_y
+    rows, columns = _windows(height, stride, images), _windows(width, stride, images)
+    # Sums and products of both pictures, blurred together by two products with banded matrices.
+    stacked = torch.stack([images, truth, images.square() + truth.square(), images * truth])
+    mean_x, mean_y, squares, product = (rows @ (stacked @ columns.mT)).unbind(0)
+    means_product, means_squares = mean_x * mean_y, mean_x.square() + mean_y.square()
     c1, c2 = 0.01**2, 0.03**2
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
-    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    luminance = (2 * means_product + c1) / (means_squares + c1)
+    structure = (2 * (product - means_product) + c2) / (squares - means_squares + c2)
     return (luminance * structure).mean(dim=(-3, -2, -1))
 
 
@@ -126,15 +122,14 @@ def _mean_gradient(images: Float[Tensor, "*batch 3 h w"]) -> Float[Tensor, "*bat
     return torch.hypot(across, down).mean(dim=(-3, -2, -1))
 
 
-def _sliding_window(size: int, like: Tensor) -> Float[Tensor, "valid size"]:
-    """The Gaussian window at every place where it fits, as the rows of a banded matrix."""
-    offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
-    taps = torch.exp(-offsets.square() / (2 * SSIM_SIGMA**2))
-    valid = size - SSIM_WINDOW + 1
-    band = torch.zeros(valid, size, dtype=torch.float64)
-    for tap, weight in enumerate(taps / taps.sum()):
-        band.diagonal(tap).fill_(weight.item())
-    return band.to(like.device, like.dtype)
+def _windows(size: int, stride: int, like: Tensor) -> Float[Tensor, "n size"]:
+    """Row i is the Gaussian window from pixel i * stride on; all that lie inside."""
+    offsets = torch.arange(SSIM_WINDOW, dtype=like.dtype, device=like.device) - SSIM_WINDOW // 2
+    weights = torch.exp(-offsets.square() / (2 * SSIM_SIGMA**2))
+    starts = torch.arange(0, size - SSIM_WINDOW + 1, stride, device=like.device)
+    columns = starts[:, None] + torch.arange(SSIM_WINDOW, device=like.device)
+    matrix = like.new_zeros(len(starts), size)
+    return matrix.scatter_(1, columns, (weights / weights.sum()).expand(len(starts), -1))
 
 
 def mean_std_error(values: Float[Tensor, "n"]) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from sparsegen.cameras import Cameras
 from sparsegen.gaussians import Gaussians, cat
+from sparsegen.metrics import ssim
 from sparsegen.splatting import Rendering
 from sparsegen.views import Views, stack_views
 
@@ -65,27 +66,11 @@ def alpha_loss(alphas: Float[Tensor, "... h w"], targets: Float[Tensor, "... h w
 
 
 def ssim_loss(
-    images: Float[Tensor, "... 3 h w"],
-    targets: Float[Tensor, "... 3 h w"],
-    stride: int = 1,
-    window: int = 11,
-    sigma: float = 1.5,
+    images: Float[Tensor, "*batch 3 h w"], targets: Float[Tensor, "*batch 3 h w"], stride: int = 1
 ) -> Float[Tensor, ""]:
-    """1 - SSIM with a Gaussian window, averaged over the windows that lie inside the picture.
-
-    `stride` takes every second, third, ... window in both directions: hardly another value, and its
-    cost falls with the square.
-    """
-    rows = _blur_matrix(images.shape[-2], stride, window, sigma, images)
-    columns = _blur_matrix(images.shape[-1], stride, window, sigma, images)
-    # Sums and products of both pictures, blurred together by two products with banded matrices.
-    stacked = torch.stack([images, targets, images.square() + targets.square(), images * targets])
-    mean_x, mean_y, squares, product = (rows @ (stacked @ columns.mT)).unbind(0)
-    means_product, means_squares = mean_x * mean_y, mean_x.square() + mean_y.square()
-    c1, c2 = 0.01**2, 0.03**2
-    luminance = (2 * means_product + c1) / (means_squares + c1)
-    structure = (2 * (product - means_product) + c2) / (squares - means_squares + c2)
-    return 1 - (luminance * structure).mean()
+    """1 - SSIM. `stride` takes every second, third, ... window in both directions: hardly another value, and
+    its cost falls with the square."""
+    return 1 - ssim(images, targets, stride).mean()
 
 
 def gradient_loss(
@@ -177,14 +162,3 @@ def _halved(x: Float[Tensor, "... h w"]) -> Float[Tensor, "... h/2 w/2"]:
     h, w = x.shape[-2] // 2 * 2, x.shape[-1] // 2 * 2
     tall = x[..., 0:h:2, :] + x[..., 1:h:2, :]
     return (tall[..., 0:w:2] + tall[..., 1:w:2]) / 4
-
-
-def _blur_matrix(size: int, stride: int, window: int, sigma: float, like: Tensor) -> Float[Tensor, "n size"]:
-    """Row i holds the window's weights from position i * stride on: a product blurs without padding."""
-    window = min(window, size)
-    offsets = torch.arange(window, dtype=like.dtype, device=like.device) - (window - 1) / 2
-    weights = torch.exp(-(offsets**2) / (2 * sigma**2))
-    starts = torch.arange(0, size - window + 1, stride, device=like.device)
-    matrix = like.new_zeros(len(starts), size)
-    columns = starts[:, None] + torch.arange(window, device=like.device)
-    return matrix.scatter_(1, columns, (weights / weights.sum()).expand(len(starts), -1))
