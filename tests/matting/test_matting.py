@@ -135,3 +135,36 @@ def test_a_mask_says_what_the_object_is(cluttered, true_alpha):
         apply_mask(cluttered, gray(true_alpha.T), "photo.png", "mask.png")
     with pytest.raises(InputError, match="black"):
         apply_mask(cluttered, gray(true_alpha * 0), "photo.png", "mask.png")
+    with pytest.raises(InputError, match=r"mask\.png: is white everywhere"):
+        apply_mask(cluttered, gray(true_alpha * 0 + 1), "photo.png", "mask.png")
+
+
+@pytest.mark.parametrize(
+    ("picture", "mask", "fits"),
+    [
+        ((384, 384), (5, 7), False),
+        ((384, 384), (7, 7), True),
+        ((333, 500), (67, 100), True),  # of 66.6: rounded
+        ((333, 500), (66, 100), True),  # cut
+        ((333, 500), (70, 100), False),
+        ((67, 100), (333, 500), True),  # the picture may be the smaller one
+        ((5, 7), (384, 384), False),
+        ((3000, 4000), (2950, 4000), True),  # 1.7 % off
+        ((3000, 4000), (2900, 4000), False),
+    ],
+)
+def test_a_mask_has_the_shape_of_its_picture(picture, mask, fits):
+    half = torch.zeros(mask)
+    half[: mask[0] // 2] = 1
+    rgba = torch.ones(4, *picture)
+    if fits:
+        assert apply_mask(rgba, gray(half), "a.png", "m.png").rgba.shape == rgba.shape
+        return
+    with pytest.raises(InputError, match=r"m\.png: is .* give a mask of its shape"):
+        apply_mask(rgba, gray(half), "a.png", "m.png")
+
+
+@pytest.mark.parametrize("method", ["auto", "border", "network", "grabcut"])
+def test_a_picture_of_hardly_any_pixels_is_told_so(method):
+    with pytest.raises(InputError, match=r"a\.png: is 1 x 1 pixels, too few"):
+        remove_background(torch.ones(4, 1, 1), method, "a.png")

@@ -24,8 +24,13 @@ from sparsegen.models.pretrained import FOREGROUND, SHIPPED_WEIGHTS
 
 AUTO, BORDER, NETWORK, GRABCUT = "auto", "border", "network", "grabcut"
 _SMALLEST_SHARE = 1e-3  # of the picture: less is no object
+# By how much the proportions of a mask may differ from its picture's.
+_SKEW = 0.02
+# Pictures of fewer pixels on a side show no object and no background.
+_SMALLEST_SIDE = 4
 # A plain background's cut-out and the foreground network's mean the same object from this overlap on.
 _AGREED = 0.8
+_CURE = "give a picture with alpha (RGBA PNG), or a --mask"
 # How far, in shares of the picture's larger side, an edge pixel looks for the object's own color.
 _REACH = 0.01
 # Pixels along the edge, inside, that may still be mixed with the background: masks are rarely that sharp.
@@ -70,6 +75,12 @@ def remove_background(
     """
     if is_cut_out(rgba):
         return CutOut(rgba, "its own alpha")
+    height, width = rgba.shape[1:]
+    if min(height, width) < _SMALLEST_SIDE:
+        raise InputError(
+            f"{name}: is {width} x {height} pixels, too few to tell an object from its background; "
+            "give a larger picture"
+        )
     if method == AUTO:
         return _best(rgba, name, model)
     if method == BORDER:
@@ -90,15 +101,24 @@ def apply_mask(
     """
     coverage = mask[3] if is_cut_out(mask) else mask[:3].mean(dim=0)
     height, width = rgba.shape[1:]
-    if abs(mask.shape[1] * width - mask.shape[2] * height) > 2 * max(height, width, *mask.shape[1:]):
+    if not _of_one_shape((height, width), (mask.shape[1], mask.shape[2])):
         found = f"{mask.shape[2]} x {mask.shape[1]}"
         raise InputError(
             f"{mask_name}: is {found} pixels, but {name} is {width} x {height}; give a mask of its shape"
         )
     if coverage.max() < 0.5:
-        raise InputError(f"{mask_name}: is black, it masks everything away; make the object white")
+        raise InputError(f"{mask_name}: is black everywhere, it shows no object; make the object white")
+    if coverage.min() >= 0.5:
+        raise InputError(f"{mask_name}: is white everywhere, all would be object; make the background black")
     scaled = F.interpolate(coverage[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
     return CutOut(_with_clean_edges(rgba[:3], scaled.clamp(0, 1)), f"the mask {mask_name}")
+
+
+def _of_one_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether sides are in one proportion, up to `_SKEW` or the rounding of the smaller picture's pixels."""
+    (a, b), (c, d) = sorted([first, second])
+    off = abs(a * d - b * c)  # in products of sides: one pixel of the smaller is a side of the larger
+    return off < max(c, d) or off <= _SKEW * min(a * d, b * c)
 
 
 def _best(rgba: Float[Tensor, "4 h w"], name: str, model: str | Path | None) -> CutOut:
@@ -131,8 +151,7 @@ def _by_network(rgba: Float[Tensor, "4 h w"], name: str, model: str | Path | Non
     coverage = _seen(rgba, folder)
     if coverage is None:
         raise InputError(
-            f"{name}: the model's foreground network is not sure to see an object in it; "
-            "give a picture with alpha (RGBA PNG), or a --mask"
+            f"{name}: is opaque, and the model's foreground network is not sure to see an object; {_CURE}"
         )
     return _with_edges(rgba, coverage, name)
 
@@ -177,9 +196,7 @@ def _checked(alpha: Float[Tensor, "h w"], name: str) -> Float[Tensor, "h w"]:
     share = float(kept.float().mean())
     if share < _SMALLEST_SHARE or share > 1 - _SMALLEST_SHARE:
         found = "nothing" if share < 0.5 else "no background"
-        raise InputError(
-            f"{name}: {found} was found in it; give a picture with alpha (RGBA PNG), or a --mask"
-        )
+        raise InputError(f"{name}: is opaque everywhere, and {found} was found in it; {_CURE}")
     return torch.where(solid & ~kept, torch.zeros_like(alpha), alpha)
 
 
