@@ -59,5 +59,5 @@ $(VENV)/.base: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.base
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[data,matting,mesh,serve,export,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[data,matting,heic,mesh,serve,export,dev]'
 	touch $@

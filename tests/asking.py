@@ -2,12 +2,15 @@
 
 import io
 import threading
+import time
 
 import numpy as np
 import torch
 from PIL import Image
 
 from sparsegen.formats.ply import save_ply
+
+PATIENCE = 300  # seconds after which a job that does not end is given up
 
 
 def cut_out(picture):
@@ -19,13 +22,15 @@ def cut_out(picture):
 
 def send(client, *pictures, **settings):
     files = [("pictures", (f"../../etc/{i}.txt", data)) for i, data in enumerate(pictures)]
-    return client.post("/api/jobs", files=files, data={"azimuth": -30, **settings})
+    return client.post("/api/jobs", files=files, data={"azimuth": -30, "elevation": 26, **settings})
 
 
 def done(client, answer):
     assert answer.status_code == 202, answer.text
     job = answer.json()
+    give_up = time.monotonic() + PATIENCE
     while job["state"] in ("waiting", "running"):
+        assert time.monotonic() < give_up, job
         threading.Event().wait(0.02)
         job = client.get(f"/api/jobs/{job['id']}").json()
     return job

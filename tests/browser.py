@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from contextlib import contextmanager
 from io import BytesIO
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from asking import PATIENCE
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ARGUMENTS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
@@ -41,7 +44,9 @@ def _is_fault(message):
 
 def until(page, expression):
     """Wait for something to be true (our pages' policy forbids Playwright's own way)."""
+    give_up = time.monotonic() + PATIENCE
     while not page.evaluate(expression):
+        assert time.monotonic() < give_up, expression
         page.wait_for_timeout(20)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asking import done, opened, rows, send
+from asking import PATIENCE, done, opened, rows, send
 from sparsegen.cameras import RADIUS
 from sparsegen.formats.gaussian_files import load_gaussians
 from sparsegen.photos import distance_of, frame, read_photo
@@ -109,7 +109,7 @@ def test_too_many_wait_and_cancelling_makes_room(serve, picture, monkeypatch):
 
     def slow(studio, order, report):
         started.set()
-        go.wait()
+        go.wait(PATIENCE)
         report("too late", 0.5)
         raise AssertionError("a cancelled job goes on")
 

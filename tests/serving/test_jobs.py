@@ -1,9 +1,11 @@
 """One job at a time, bounded, cancellable, forgotten after a while."""
 
 import threading
+import time
 
 import pytest
 
+from asking import PATIENCE
 from sparsegen.errors import InputError
 from sparsegen.serving.jobs import Jobs, QueueFull
 from sparsegen.serving.limits import Limits
@@ -35,7 +37,9 @@ class Bench:
         self.finished.acquire()
 
     def wait_for(self, job, state):
+        give_up = time.monotonic() + PATIENCE
         while (now := self.jobs.get(job.id)) and now.state != state:
+            assert time.monotonic() < give_up, now.state
             threading.Event().wait(0.001)
 
 

@@ -316,7 +316,7 @@ def test_a_long_job_shows_its_stage_and_stops_when_it_is_cancelled(pipeline, mon
 
     def slow(studio, order, report):
         report("finding the camera", 0.25)
-        go.wait()
+        go.wait(PATIENCE / 1000)
         stages.append("went on")
         report("making the object", 0.5)
         raise AssertionError("a cancelled job goes on")

@@ -138,7 +138,7 @@ def test_selections_grow_by_attention(serve, pipeline, picture, tmp_path):
 
 def test_again_with_another_camera_and_the_same_pictures(serve, pipeline, picture, tmp_path):
     client = serve()
-    job = done(client, send(client, picture, azimuth=""))
+    job = done(client, send(client, picture, azimuth="", elevation=""))
     assert len(job["estimates"][0]) == 3
     path = f"/api/jobs/{job['id']}/again"
     moved = done(client, client.post(path, json={"cameras": [{"azimuth": 70, "elevation": 10}]}))

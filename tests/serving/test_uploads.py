@@ -28,6 +28,21 @@ def test_what_is_too_large_is_refused(serve, picture, tmp_path):
     assert chunked.status_code == 411
 
 
+def test_files_that_only_a_name_or_a_library_tells(serve, tmp_path):
+    client = serve()
+    save_gaussians(tmp_path / "row.splat", row())
+    data = (tmp_path / "row.splat").read_bytes()
+    opened = client.post("/api/files", files={"file": ("Row.SPLAT", data)})
+    assert (opened.status_code, opened.json()["gaussians"]) == (201, row().count)
+    assert client.post("/api/files", files={"file": ("row", data)}).status_code == 422
+    heif = pytest.importorskip("pillow_heif")
+    photo = io.BytesIO()
+    heif.from_pillow(Image.new("RGB", (64, 48), (200, 30, 30))).save(photo)
+    assert send(client, photo.getvalue()).status_code == 202
+    few = send(serve(limits=Limits(pixels=1000)), photo.getvalue())
+    assert (few.status_code, "more than 1,000 pixels" in few.text) == (422, True)
+
+
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"%PDF-1.7", b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
 def test_type_is_told_by_content(serve, data):
     client = serve()

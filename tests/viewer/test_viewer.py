@@ -11,7 +11,7 @@ from browser import open_page, pixels, until
 from gaussian_samples import recorded
 from sparsegen.cameras import on_sphere
 from sparsegen.cli.main import main
-from sparsegen.formats.ply import save_ply
+from sparsegen.formats.ply import load_ply, save_ply
 from sparsegen.splatting import render
 from sparsegen.viewer import scene_bytes, viewer_html
 from test_editing import row
@@ -110,5 +110,8 @@ def test_view_writes_a_page_without_links(tmp_path, capsys):
     text = (tmp_path / "row.html").read_text("utf-8")
     assert "http://" not in text
     assert "https://" not in text
+    # A name that looks like a place to fill in is a name.
+    named = viewer_html(load_ply(tmp_path / "row.ply"), "%SCENE%")
+    assert named.replace("%SCENE%", "row.ply") == text
     assert main(["view", str(tmp_path / "row.ply"), "-o", str(tmp_path / "row.txt")]) == 2
     assert "ends in .html" in capsys.readouterr().err

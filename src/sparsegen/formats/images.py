@@ -9,6 +9,7 @@ import math
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
 # A phone's MPO file is a JPEG picture with a preview or a second lens behind it, not an animation.
 _FIRST_OF_MANY = ("MPO",)
 _CURE = "save it as an 8-bit PNG or JPEG"
+_GIVE = "give a PNG, JPEG or WebP file"
+_DEEP = "32-bit values, whose white is not known; save it with 8 or 16 bits"
 # What a folder's pictures are told by; a file's format is told by its content.
 PICTURE_SUFFIXES = frozenset(
     (
@@ -60,12 +63,35 @@ def load_image(path: str | Path) -> Float[Tensor, "4 h w"]:
             limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
             raise InputError(f"{path}: more than {limit} million pixels; scale it down") from None
         except Image.UnidentifiedImageError:
-            raise InputError(
-                f"{path}: not a picture, or of an unknown format; give a PNG, JPEG or WebP file"
-            ) from None
+            raise InputError(f"{path}: not a picture, or of an unknown format; {_GIVE}") from None
         except Exception as error:  # a damaged file can make Pillow's decoders raise almost anything
             reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(f"{path}: damaged or cut short ({reason}); {_CURE}") from None
+
+
+def check_image(data: bytes, most: int) -> None:
+    """Raise `InputError` for what is no picture that `load_image` takes, or has more than `most` pixels.
+
+    Nothing is decoded.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if _is_heic(data[:12]):
+                (width, height), deep = _heif().open_heif(io.BytesIO(data)).size, False
+            else:
+                with _identify(io.BytesIO(data)) as image:
+                    (width, height), deep = image.size, _is_deep(image.mode, image.format)
+    except InputError:
+        raise
+    except Image.DecompressionBombError:
+        width, height, deep = most + 1, 1, False
+    except Exception:  # a damaged file can make Pillow's decoders raise almost anything
+        raise InputError(f"not a picture, or of an unknown format; {_GIVE}") from None
+    if width * height > most:
+        raise InputError(f"the picture has more than {most:,} pixels; scale it down")
+    if deep:
+        raise InputError(f"the picture has {_DEEP}")
 
 
 def load_focal_length(path: str | Path) -> float | None:
@@ -147,8 +173,8 @@ def _decode(path: Path) -> Float[Tensor, "4 h w"]:
             raise InputError(f"{path}: {image.width} x {image.height} pixels; give a picture with content")
         image.load()
         turned = ImageOps.exif_transpose(image)
-    if turned.mode == "F" or (turned.mode == "I" and image.format != "PPM"):
-        raise InputError(f"{path}: 32-bit values, whose white is not known; save it with 8 or 16 bits")
+    if _is_deep(turned.mode, image.format):
+        raise InputError(f"{path}: {_DEEP}")
     if turned.mode.startswith("I"):
         gray = torch.from_numpy(np.asarray(turned).astype(np.float32) / 65535)
         return torch.stack([gray, gray, gray, torch.ones_like(gray)])
@@ -159,19 +185,35 @@ def _decode(path: Path) -> Float[Tensor, "4 h w"]:
 def _open(path: Path) -> Image.Image:
     with path.open("rb") as file:
         head = file.read(12)
-    if head[4:8] == b"ftyp" and head[8:] in _HEIC_BRANDS:
-        return _open_heic(path)
+    return _open_heic(path) if _is_heic(head) else _identify(path)
+
+
+def _identify(source: Path | io.BytesIO) -> Image.Image:
     Image.init()  # registers every format that this Pillow was built with
-    return Image.open(path, formats=[f for f in _FORMATS if f in Image.OPEN])
+    return Image.open(source, formats=[f for f in _FORMATS if f in Image.OPEN])
+
+
+def _is_deep(mode: str, kind: str | None) -> bool:
+    return mode == "F" or (mode == "I" and kind != "PPM")
+
+
+def _is_heic(head: bytes) -> bool:
+    return head[4:8] == b"ftyp" and head[8:] in _HEIC_BRANDS
+
+
+def _heif() -> Any:
+    try:
+        return importlib.import_module("pillow_heif")
+    except ImportError:
+        raise InputError("HEIC pictures need pillow-heif; pip install pillow-heif") from None
 
 
 def _open_heic(path: Path) -> Image.Image:
     """What iPhones write; their main picture, turned upright by the library."""
     try:
-        heif = importlib.import_module("pillow_heif")
-    except ImportError:
-        raise InputError(f"{path}: HEIC pictures need pillow-heif; pip install pillow-heif") from None
-    opened = heif.open_heif(path)
+        opened = _heif().open_heif(path)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     if opened.size[0] * opened.size[1] > (Image.MAX_IMAGE_PIXELS or math.inf):
         raise Image.DecompressionBombError
     return opened.to_pillow()

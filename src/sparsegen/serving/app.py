@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mimetypes
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +30,8 @@ _STATIC = {
     **{path.name: path for path in sorted(_PAGE.iterdir()) if path.suffix in (".js", ".css")},
     "splat.js": viewer.FOLDER / "splat.js",
 }
+# Said here: what a system calls these kinds may be anything, and browsers insist on the right one.
+_KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 # Names that only this machine answers to.
 THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
 
@@ -79,7 +80,7 @@ def create_app(
 
 
 def _add_static(app: FastAPI, name: str, path: Path) -> None:
-    data, kind = path.read_bytes(), mimetypes.guess_type(path.name)[0]
+    data, kind = path.read_bytes(), _KINDS[path.suffix]
 
     @app.api_route(f"/{name}", methods=["GET", "HEAD"], include_in_schema=False)
     def static() -> Response:

@@ -20,12 +20,13 @@ DOWNLOADS = ("ply", "compressed.ply", "splat", "spz", "glb", "html")
 _FARTHEST = 1e6
 
 
-def open_file(data: bytes, limits: Limits) -> Gaussians:
-    """The object in an uploaded Gaussian file, told by its content. Raises `InputError`."""
-    with at_a_path(data, "the file") as path:
-        gaussians = load_gaussians(path)
-    if gaussians.count > limits.gaussians:
-        raise InputError(f"the file has {gaussians.count:,} Gaussians, expected at most {limits.gaussians:,}")
+def open_file(data: bytes, limits: Limits, splat: bool = False) -> Gaussians:
+    """The object in an uploaded Gaussian file, told by its content, or said to be a `.splat` file.
+
+    Raises `InputError`.
+    """
+    with at_a_path(data, "the file", ".splat" if splat else "") as path:
+        gaussians = load_gaussians(path, most=limits.gaussians)
     if gaussians.means.abs().max() > _FARTHEST:
         raise InputError(f"the file has Gaussians more than {_FARTHEST:,.0f} units away; scale it down")
     return gaussians

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 
 from sparsegen.errors import InputError
-from sparsegen.formats.images import _FORMATS, to_pil
+from sparsegen.formats.images import to_pil
 from sparsegen.photos import open_photo
 from sparsegen.pose import CameraEstimate
 from sparsegen.serving.files import at_a_path
-from sparsegen.serving.limits import Limits
 
 # Four times what the networks see of it.
 _LARGEST = 512
@@ -48,25 +45,6 @@ class Picture:
         buffer = io.BytesIO()
         to_pil(self.rgba).save(buffer, "PNG")
         return buffer.getvalue()
-
-
-def check_picture(data: bytes, limits: Limits) -> None:
-    """Raise `InputError` for what is no picture, or has too many pixels; nothing is decoded."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            Image.init()  # registers every format that this Pillow was built with
-            with Image.open(io.BytesIO(data), formats=[f for f in _FORMATS if f in Image.OPEN]) as image:
-                pixels = image.width * image.height
-                deep = image.mode == "F" or (image.mode == "I" and image.format != "PPM")
-    except Image.DecompressionBombError:
-        pixels, deep = limits.pixels + 1, False
-    except Exception:  # a damaged file can make Pillow's decoders raise almost anything
-        raise InputError("not a picture, or of an unknown format; give a PNG, JPEG or WebP file") from None
-    if pixels > limits.pixels:
-        raise InputError(f"the picture has more than {limits.pixels:,} pixels; scale it down")
-    if deep:
-        raise InputError("the picture has 32-bit values, whose white is not known; save it with 8 or 16 bits")
 
 
 def cut_out_small(picture: Picture, name: str, model: Path) -> Picture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from threading import Lock
 from typing import Annotated, Any, Literal
 
 from fastapi import Body, FastAPI, File, Form, HTTPException, UploadFile
@@ -11,12 +12,13 @@ from pydantic import BaseModel, Field
 
 from sparsegen.editing import query_count
 from sparsegen.errors import InputError
+from sparsegen.formats.images import check_image
 from sparsegen.gaussians import Gaussians
 from sparsegen.serving.edits import Edit, Edited, Queries, apply_edits, spread, spread_alike
 from sparsegen.serving.files import DOWNLOADS, encode, open_file
 from sparsegen.serving.jobs import Job, Jobs
 from sparsegen.serving.limits import MAX_EDITS, MAX_PICTURES, MAX_SAMPLES, MAX_STEPS, Limits
-from sparsegen.serving.pictures import Picture, check_picture
+from sparsegen.serving.pictures import Picture
 from sparsegen.serving.studio import Order, Result, Studio
 from sparsegen.serving.telling import Told, tell
 
@@ -63,6 +65,7 @@ class Spread(Edits):
 
 def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Limits) -> None:
     """Making objects, and how far that is."""
+    opening = Lock()  # a file of a few megabytes may take a hundred times as many while it is read
 
     def told(job: Job[Order, Result]) -> Told:
         return tell(job, jobs.ahead(job.id), studio)
@@ -81,7 +84,7 @@ def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Li
         With `detail` they are sharpened by the pictures."""
         contents = [picture.file.read() for picture in pictures]
         for content in contents:
-            check_picture(content, limits)
+            check_image(content, limits.pixels)
         first, *others = contents
         taken = (Picture(first, (azimuth, elevation)), *map(Picture, others))
         return told(jobs.submit(Order(taken, samples, steps, seed, detail)))
@@ -104,7 +107,9 @@ def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Li
     @app.post("/api/files", status_code=201, response_model_exclude_unset=True)
     def open_gaussians(file: Annotated[UploadFile, File()]) -> Told:
         """Open a Gaussian file to look at it and edit it."""
-        return told(jobs.add(Result((open_file(file.file.read(), limits),))))
+        named_splat = (file.filename or "").lower().endswith(".splat")  # which has no header to be told by
+        with opening:
+            return told(jobs.add(Result((open_file(file.file.read(), limits, named_splat),))))
 
     @app.get("/api/jobs/{job_id}", response_model_exclude_unset=True)
     def look(job_id: str) -> Told:

@@ -12,6 +12,7 @@ import base64
 import gzip
 import html
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -55,6 +56,4 @@ def viewer_html(gaussians: Gaussians, title: str) -> str:
         "%SCENE%": scene,
     }
     page = (FOLDER / "view.html").read_text("utf-8")
-    for mark, text in parts.items():
-        page = page.replace(mark, text)
-    return page
+    return re.sub("|".join(parts), lambda mark: parts[mark[0]], page)  # at once: a title may hold a mark
