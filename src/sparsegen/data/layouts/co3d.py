@@ -45,9 +45,7 @@ def load_co3d(folder: str | Path, views: int = 16, size: int = 128) -> Viewsets:
     return collect(iterate_co3d(folder, views, size)[1], folder)
 
 
-def iterate_co3d(
-    folder: str | Path, views: int = 16, size: int = 128
-) -> tuple[list[str], Iterator[Viewset]]:
+def iterate_co3d(folder: str | Path, views: int = 16, size: int = 128) -> tuple[list[str], Iterator[Viewset]]:
     """The names of the sequences that have `views` frames, sorted, and their objects one by one."""
     sequences = read_annotations(folder)
     names = _long_enough(sequences, views, folder)
