@@ -13,7 +13,7 @@ examples:
   sparsegen convert car.ply car.glb             Gaussians in glTF
   sparsegen convert car.ply car.glb --mesh      triangles in glTF
   sparsegen convert car.ply car.obj             triangles: OBJ holds nothing else
-  sparsegen convert car.ply car.glb --mesh --texture 1024     colors in a picture; OBJ: car.mtl, car.png
+  sparsegen convert car.ply car.glb --mesh --texture 1024     colors in a picture; OBJ: car_texture.png
   sparsegen convert car.ply car.spz --spz-version 4
   sparsegen convert scan.ply scan.compressed.ply --from-up=-y
 
