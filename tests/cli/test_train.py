@@ -111,7 +111,8 @@ def test_a_run_goes_on_elsewhere_from_small_files(pack, capsys):
     assert state["samples"] == 8
     curves = pack.parent / "curves.svg"
     assert main(["train", "--curves", str(runs / "there"), "-o", str(curves)]) == 0
-    assert curves.read_text().count("<title>one view: ") == 2  # validated at both places
+    drawn = curves.read_text()
+    assert drawn.count("<title>there: ") == 2 * drawn.count("<polyline") > 0  # validated at both places
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
