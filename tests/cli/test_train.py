@@ -178,7 +178,7 @@ def unfinished(folder: Path) -> list[Path]:
         (["data.train=a", "max_steps=1", "model.widht=3"], "model.widht: no such setting"),
         (["--export", "nowhere"], "nowhere: not a training run"),
         (["--shrink", "nowhere"], "nowhere: not a training run"),
-        (["--restore", "nowhere", "-o", "run"], "nowhere/handover.json: no such file"),
+        (["--restore", "nowhere", "-o", "run"], "nowhere: no hand-over"),
         (["--restore", "nowhere"], "--restore: name the run"),
         (["--curves", "nowhere"], "nowhere/log.jsonl: not found"),
         (["--last", "max_steps=1"], "--last goes with --export RUN"),

@@ -100,7 +100,7 @@ def test_a_model_without_one_says_so(tmp_path, over_a_photograph, no_onnx):
         remove_background(over_a_photograph[0], "network", model=tmp_path)
     path = tmp_path / "photo.png"
     save_image(path, torch.rand(3, 80, 90))
-    with pytest.raises(InputError, match=r"photo\.png: the model's foreground network is not sure"):
+    with pytest.raises(InputError, match=r"photo\.png: is opaque, and the model's foreground network"):
         remove_background(torch.cat([load_image(path)[:3], torch.ones(1, 80, 90)]), "network", str(path))
 
 
