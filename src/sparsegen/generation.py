@@ -80,13 +80,19 @@ class Pipeline:
         seed: int = 0,
         samples: int = 1,
         queries: int | None = None,
+        tick: Callable[[], object] = lambda: None,
     ) -> list[Gaussians]:
         """`samples` objects (Gaussians without batch dimensions) from V >= 0 views of one object.
 
         `views` has batch size 1, or is None to generate from noise alone. The same seed gives the same
-        bytes on the same machine. `queries` is that of `generate`. The objects are `finished`.
+        bytes on the same machine. `queries` is that of `generate`. The objects are `finished`. `tick` is
+        called after each.
         """
-        return [self.finished(self.sample(i, views, steps, seed, queries)) for i in range(samples)]
+        objects = []
+        for index in range(samples):
+            objects.append(self.finished(self.sample(index, views, steps, seed, queries)))
+            tick()
+        return objects
 
     def finished(self, gaussians: Gaussians) -> Gaussians:
         """Objects as the network makes them, for pictures of its own size, made to look so in larger ones."""

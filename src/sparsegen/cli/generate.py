@@ -179,11 +179,7 @@ def _generate(
     photos, framed = _read(args, pipeline, group, clock)
     views = None if framed is None else framed(pipeline.model.config.image_size)
     with clock("gaussians"), progress(args.samples, "sample") as tick:
-        objects = []
-        for i in range(args.samples):
-            sample = pipeline.sample(i, views, args.steps, args.seed, args.queries)
-            objects.append(pipeline.finished(sample))
-            tick()
+        objects = pipeline(views, args.steps, args.seed, args.samples, args.queries, tick)
     if views is not None and framed is not None and args.refine:
         with clock("detail" if args.detail else "refinement"):
             large = framed(full_size([photo.rgba for photo in photos], views))

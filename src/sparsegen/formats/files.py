@@ -15,6 +15,8 @@ from pathlib import Path
 
 from sparsegen.errors import InputError
 
+MAX_GAUSSIANS = 10_000_000  # in one file: more than any object needs, less than memory holds
+
 _CURES = {
     errno.ENOSPC: "free some space or write to another disk",
     errno.EDQUOT: "free some space or write to another disk",

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from sparsegen.errors import InputError
 from sparsegen.formats import compressed_ply, gltf, splat, spz
 from sparsegen.formats.axes import Up, from_world, to_world
-from sparsegen.formats.files import check_readable, write_bytes
+from sparsegen.formats.files import MAX_GAUSSIANS, check_readable, write_bytes
 from sparsegen.formats.ply import load_ply, save_ply
 from sparsegen.gaussians import Gaussians
 
@@ -41,10 +41,9 @@ FORMATS = (
 )
 
 _HEAD_BYTES = 16_384
-MAX_COUNT = 10_000_000  # more than any object needs, less than memory holds
 
 
-def load_gaussians(path: str | Path, up: Up | None = None, most: int = MAX_COUNT) -> Gaussians:
+def load_gaussians(path: str | Path, up: Up | None = None, most: int = MAX_GAUSSIANS) -> Gaussians:
     """Read one object from a Gaussian file of any format, turned +Z up, facing +X.
 
     The format is told by the content; only `.splat` files, which have no header, by the suffix. `up` is

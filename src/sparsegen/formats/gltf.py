@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sparsegen.errors import InputError
 from sparsegen.formats.axes import quat_of, quat_product
+from sparsegen.formats.files import MAX_GAUSSIANS
 from sparsegen.formats.ply import SH_0
 from sparsegen.gaussians import Gaussians
 
@@ -36,7 +37,6 @@ _POINTS, _ARRAY_BUFFER = 0, 34962
 _FLOAT, _UNSIGNED_BYTE = 5126, 5121
 _COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
-_MAX_COUNT = 10_000_000
 # What a document with anything missing, or of a wrong type, may lead to.
 _MISTAKES = (
     struct.error,
@@ -76,7 +76,7 @@ def pack(document: dict[str, Any], buffer: bytes, binary: bool) -> bytes:
     return _GLB_HEADER.pack(b"glTF", 2, length) + chunks
 
 
-def decode(data: bytes, name: str, most: int = _MAX_COUNT) -> Gaussians:
+def decode(data: bytes, name: str, most: int = MAX_GAUSSIANS) -> Gaussians:
     """All Gaussians of the default scene of a glTF file called `name`, its nodes' transforms applied.
 
     Buffers of a `.gltf` file may be inside or files in the same folder. Raises `InputError` if the file

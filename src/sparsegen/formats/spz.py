@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparsegen.errors import InputError
+from sparsegen.formats.files import MAX_GAUSSIANS
 from sparsegen.formats.ply import SH_0
 from sparsegen.gaussians import Gaussians
 
@@ -43,9 +44,7 @@ _FRACTIONAL_BITS = 16
 _COLOR_SCALE = 0.15  # stored = 0.5 + 0.15 f_dc, which leaves room around [0, 1]
 _SQRT_HALF = 0.5**0.5
 
-# What a file may ask for: so many Gaussians, and no more than its size can hold by sane compression, so
-# that a small file never takes much memory.
-_MAX_COUNT = 10_000_000
+# A file may promise no more than its size can hold by sane compression: a small one never takes much memory.
 _MAX_RATIO = 64
 _ALWAYS_ALLOWED = 100_000
 
@@ -82,7 +81,7 @@ def encode(gaussians: Gaussians, version: int = 3) -> bytes:
     return _HEADER_4.pack(header, _HEADER_4.size) + table + b"".join(compressed)
 
 
-def decode(data: bytes, name: str, most: int = _MAX_COUNT) -> Gaussians:
+def decode(data: bytes, name: str, most: int = MAX_GAUSSIANS) -> Gaussians:
     """At most `most` Gaussians of the bytes of a `.spz` file called `name`, version 2 to 4, their axes as
     they are.
 

@@ -61,14 +61,13 @@ class Told(BaseModel):
 
 def tell(job: Job[Order, Result], ahead: int, studio: Studio) -> Told:
     """What there is to say of a job; nothing is set of an object that is not there."""
-    told = Told(
-        id=job.id, state=job.state, stage=job.stage, progress=job.progress, error=job.error, ahead=ahead
-    )
+    state = {name: getattr(job, name) for name in ("id", "state", "stage", "progress", "error")}
     if job.result is None:
-        return told
+        return Told(**state, ahead=ahead)
     first, order = job.result.objects[0], job.result.order
     return Told(
-        **told.model_dump(exclude_unset=True),
+        **state,
+        ahead=ahead,
         samples=len(job.result.objects),
         gaussians=first.count,
         queries=query_count(first),
