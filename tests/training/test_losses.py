@@ -19,6 +19,7 @@ from sparsegen.training.losses import (
     image_loss,
     offset_loss,
     scale_loss,
+    sharpness_loss,
     ssim_loss,
     training_loss,
 )
@@ -88,6 +89,21 @@ def test_gradient_loss_matches_pooling():
     assert gradient_loss(images, targets).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_sharpness_loss_of_an_edge_moved_within_a_block_and_of_a_softer_one():
+    columns = torch.arange(8.0)
+
+    def edge(position: float, width: float) -> torch.Tensor:
+        return ((columns - position) / width).clamp(0, 1).expand(2, 3, 8, 8)
+
+    sharp, moved, soft = edge(0, 1), edge(1, 1), edge(0, 2)
+    assert image_loss(sharp, moved) == pytest.approx(1 / 8)
+    assert sharpness_loss(sharp, moved) == pytest.approx(0)
+    # In the left blocks, the upper of four rows and the lower of three: one step of 1, or two of a half.
+    strengths = [(steps * rows / 16 + 1e-4) ** 0.5 for rows in (4, 3) for steps in (1, 2 / 4)]
+    expected = (strengths[0] - strengths[1] + strengths[2] - strengths[3]) / 4
+    assert sharpness_loss(soft, sharp) == pytest.approx(expected)
+
+
 def test_offset_loss_is_free_up_to_its_limit():
     anchors = torch.tensor([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0]])
     means = torch.tensor([[[0.1, 0.0, 0.0], [0.0, 0.3, 0.0], [0.5, 0.0, 0.0], [0.5, 0.0, -0.2]]])
@@ -149,7 +165,10 @@ def test_terms_of_weight_zero_are_left_out():
     assert set(terms) == {"image"}  # and no opacity term where no alpha is known
 
 
-@pytest.mark.parametrize("name", ["image", "alpha", "perceptual", "ssim", "gradient", "offset", "scale"])
+TERMS = ["image", "alpha", "perceptual", "ssim", "gradient", "sharpness", "offset", "scale"]
+
+
+@pytest.mark.parametrize("name", TERMS)
 def test_every_term_can_be_switched_off_on_every_layer(name):
     """The loss without a term is the loss with it less the term's share, last layer and others."""
     targets = Views(pictures(1, 2, 3, 16, 16), orbit(2, size=16).expand(1, 2), pictures(1, 2, 16, 16, seed=1))
@@ -160,6 +179,7 @@ def test_every_term_can_be_switched_off_on_every_layer(name):
         "perceptual": 0.7,
         "ssim": 0.2,
         "gradient": 0.1,
+        "sharpness": 0.6,
         "offset": 0.3,
         "scale": 0.4,
     }

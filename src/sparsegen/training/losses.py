@@ -38,6 +38,7 @@ class LossConfig:
     ssim: float = 0.0
     ssim_stride: int = 2
     gradient: float = 0.03
+    sharpness: float = 0.0
     offset: float = 0.0
     offset_limit: float = 0.2  # world units
     scale: float = 0.0
@@ -47,7 +48,10 @@ class LossConfig:
 
 
 # What compares renderings with pictures.
-_PICTURE_TERMS = ("image", "alpha", "perceptual", "ssim", "gradient")
+_PICTURE_TERMS = ("image", "alpha", "perceptual", "ssim", "gradient", "sharpness")
+# Sharpness: blocks of 4 x 4 pixels, and the contrast between neighbors (of 1) below which they count as flat.
+_BLOCK_HALVINGS = 2
+_FLAT = 0.01
 
 
 def picture_terms(config: LossConfig, alphas: bool = True) -> list[str]:
@@ -85,6 +89,17 @@ def gradient_loss(
     return total
 
 
+def sharpness_loss(
+    images: Float[Tensor, "... 3 h w"], targets: Float[Tensor, "... 3 h w"]
+) -> Float[Tensor, ""]:
+    """L1 between how strong edges are, root mean squares of the gradient over blocks of 4 x 4 pixels.
+
+    The terms that compare pixels are least where a picture is the mean of all that could be there, which is
+    blurred. This one asks for edges as strong as the truth's, wherever in a block they lie.
+    """
+    return (_edge_strength(images) - _edge_strength(targets)).abs().mean()
+
+
 def offset_loss(gaussians: Gaussians, anchors: Float[Tensor, "m 3"], limit: float) -> Float[Tensor, ""]:
     """max(0, |mean - anchor| - limit)^2: a Gaussian stays near the anchor query that it came from."""
     distance = (gaussians.means - anchors[gaussians.query_ids]).norm(dim=-1)
@@ -111,6 +126,8 @@ def rendering_terms(
         terms["ssim"] = ssim_loss(rendering.rgb, targets.images, config.ssim_stride)
     if config.gradient:
         terms["gradient"] = gradient_loss(rendering.rgb, targets.images)
+    if config.sharpness:
+        terms["sharpness"] = sharpness_loss(rendering.rgb, targets.images)
     return terms
 
 
@@ -155,6 +172,15 @@ def training_loss(
 
 def _weighted(terms: dict[str, Tensor], config: LossConfig) -> Tensor:
     return torch.stack([getattr(config, name) * value for name, value in terms.items()]).sum()
+
+
+def _edge_strength(images: Float[Tensor, "... 3 h w"]) -> Float[Tensor, "... 3 h/4 w/4"]:
+    across = images[..., :-1, 1:] - images[..., :-1, :-1]
+    down = images[..., 1:, :-1] - images[..., :-1, :-1]
+    energy = F.pad(across.square() + down.square(), (0, 1, 0, 1))
+    for _ in range(_BLOCK_HALVINGS):
+        energy = _halved(energy)
+    return (energy + _FLAT**2).sqrt()
 
 
 def _halved(x: Float[Tensor, "... h w"]) -> Float[Tensor, "... h/2 w/2"]:
