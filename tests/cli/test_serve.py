@@ -6,7 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
-from urllib.request import urlopen
+from contextlib import contextmanager
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -28,35 +30,66 @@ def told(capsys):
     return line
 
 
-def test_it_answers_on_this_machine_and_stops_on_ctrl_c(tmp_path):
-    save_pretrained(build(small()), tmp_path)
+@contextmanager
+def running(folder, *arguments):
+    """The command with a small network, once it answers: its process, its address and its first line."""
+    save_pretrained(build(small()), folder)
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "sparsegen", "serve", "--no-browser", "--port", str(port)]
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "sparsegen", "serve", "--no-browser", "--port", address.split(":")[-1]]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
-        [*command, "--model", str(tmp_path)],
+        [*command, "--model", str(folder), *arguments],
         env=environment,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
         assert process.stdout
-        line = process.stdout.readline()
+        first = process.stdout.readline()
         try:
-            assert line.startswith(f"http://127.0.0.1:{port}")
-            answer = None
-            while answer is None and process.poll() is None:
+            while process.poll() is None:
                 try:
-                    answer = urlopen(f"http://127.0.0.1:{port}/").read()
+                    urlopen(f"{address}/").close()
+                    break
                 except OSError:  # the line is printed a moment before the server listens
                     continue
-            assert answer
-            assert b"sparsegen" in answer
+            yield process, address, first
         finally:
             process.send_signal(signal.SIGINT)
+
+
+def test_it_answers_on_this_machine_and_stops_on_ctrl_c(tmp_path):
+    with running(tmp_path) as (process, address, first):
+        assert first.startswith(address)
+        assert b"sparsegen" in urlopen(f"{address}/").read()
+        process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert (process.returncode, errors) == (0, "")
+
+
+def test_for_all_machines_it_answers_to_addresses_and_to_its_own_names(tmp_path):
+    def answer(host):
+        try:
+            return urlopen(Request(f"{address}/", headers={"Host": host})).status
+        except HTTPError as error:
+            return error.code
+
+    arguments = ("--host", "0.0.0.0", "--allow-host", "studio.example.com", "--allow-host", "10.0.0.9.nip.io")
+    with running(tmp_path, *arguments) as (_, address, first):
+        assert first.startswith("http://0.0.0.0:")
+        own = socket.gethostname()
+        names = ("192.168.1.7", "localhost:9", own, socket.getfqdn(), f"{own.split('.')[0]}.local")
+        for name in (*names, "studio.example.com", "10.0.0.9.nip.io"):
+            assert (name, answer(name)) == (name, 200)
+        for name in ("evil.example", f"evil.{own}"):
+            assert (name, answer(name)) == (name, 400)
+
+
+@pytest.mark.parametrize("name", ["http://studio.example.com", "studio.example.com:80", "*", ""])
+def test_a_name_to_answer_to_that_is_none(name, capsys):
+    assert main(["serve", "--no-browser", "--allow-host", name]) == 2
+    assert f"--allow-host: expected a name such as studio.example.com, found {name!r}" in told(capsys)
 
 
 def test_a_port_that_is_taken(taken, capsys):

@@ -166,6 +166,40 @@ def test_other_sites_and_other_names_are_refused(serve, picture):
         assert client.get("/", headers={"Origin": malformed}).status_code == 403
 
 
+LAN = {"hosts": ("localhost", "studio.example.com"), "any_address": True}
+
+
+@pytest.mark.parametrize(
+    "host", ["192.168.1.7", "192.168.1.7:8000", "[fe80::1]:8000", "LocalHost:8000", "studio.example.com"]
+)
+def test_other_machines_reach_it_by_its_addresses_and_its_names(serve, host):
+    assert serve(**LAN).get("/", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "192.168.1.7.evil.example",
+        "192.168.1.256",
+        "studio.example.com.evil.example",
+        "evil.studio.example.com",
+        "[evil.example]",
+        "",
+    ],
+)
+def test_names_that_others_point_here_are_refused(serve, host):
+    """A page of such a name would be of the same site as the server: its origin and its host are the same."""
+    client = serve(**LAN)
+    assert client.get("/", headers={"Host": host, "Origin": f"http://{host}"}).status_code == 400
+
+
+def test_addresses_of_other_machines_are_refused_where_only_this_one_is_answered(serve):
+    for host in ("192.168.1.7", "[fe80::1]"):
+        assert serve().get("/", headers={"Host": host}).status_code == 400
+
+
 def test_the_page_loads_nothing_from_elsewhere(serve):
     client = serve()
     page = client.get("/")

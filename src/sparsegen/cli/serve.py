@@ -18,6 +18,8 @@ examples:
   sparsegen serve                     opens http://127.0.0.1:8000
   sparsegen serve --port 9000 --no-browser
   sparsegen serve --host 0.0.0.0      for every machine that reaches this one: there is no password
+  sparsegen serve --allow-host studio.example.com
+                                      behind a proxy of that name, which passes the Host header on
 """
 
 
@@ -27,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)")
     add("--port", type=int, default=8000, help="default: 8000")
+    add(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="answer to this name, too, of a proxy for example; repeatable (default: this machine's own)",
+    )
     add("--model", type=Path, help="model folder, or the reference's model.pth (default: shipped weights)")
     add("--device", default="auto", help="cpu, cuda or auto (default)")
     add("--no-browser", action="store_true", help="open no browser")
@@ -42,6 +51,7 @@ def run(args: argparse.Namespace) -> None:
     ]
     if missing:
         raise InputError(f"the page needs {', '.join(missing)}; run: pip install 'sparsegen[serve]'")
+    _check_names(args.allow_host)
     with _listen(args.host, args.port) as listener:
         _serve(args, listener)
 
@@ -50,11 +60,13 @@ def _serve(args: argparse.Namespace, listener: socket.socket) -> None:
     import uvicorn
 
     from sparsegen.generation import Pipeline
-    from sparsegen.serving.app import THIS_MACHINE, create_app
+    from sparsegen.serving.app import create_app
+    from sparsegen.serving.hosts import THIS_MACHINE, names_of_this_machine
 
     local = args.host in ("127.0.0.1", "localhost", "::1")
     pipeline = Pipeline.from_pretrained(args.model, args.device)
-    app = create_app(pipeline, hosts=THIS_MACHINE if local else ("*",))
+    own = () if local else (args.host, *names_of_this_machine())
+    app = create_app(pipeline, hosts=(*THIS_MACHINE, *own, *args.allow_host), any_address=not local)
     address = f"http://{f'[{args.host}]' if ':' in args.host else args.host}:{args.port}"
     print(f"{address}  (Ctrl-C stops it)", flush=True)
     if not local:
@@ -63,6 +75,18 @@ def _serve(args: argparse.Namespace, listener: socket.socket) -> None:
         _open_soon(address)
     with suppress(KeyboardInterrupt):  # the way to stop it
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+
+
+def _check_names(names: list[str]) -> None:
+    from sparsegen.errors import InputError
+    from sparsegen.serving.hosts import is_name
+
+    for name in names:
+        if not is_name(name):
+            raise InputError(
+                f"--allow-host: expected a name such as studio.example.com, found {name!r}; "
+                "give it without http:// and without a port"
+            )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -12,12 +12,12 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from sparsegen import viewer
 from sparsegen.errors import InputError
 from sparsegen.generation import Pipeline
 from sparsegen.serving.guard import Guard
+from sparsegen.serving.hosts import THIS_MACHINE, KnownHosts
 from sparsegen.serving.jobs import Jobs, QueueFull
 from sparsegen.serving.limits import Limits
 from sparsegen.serving.routes import add_jobs, add_objects
@@ -32,8 +32,6 @@ _STATIC = {
 }
 # Said here: what a system calls these kinds may be anything, and browsers insist on the right one.
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
-# Names that only this machine answers to.
-THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"description": text}
@@ -54,9 +52,13 @@ def create_app(
     pipeline: Pipeline,
     limits: Limits | None = None,
     hosts: Sequence[str] = THIS_MACHINE,
+    any_address: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
-    """The server as an ASGI application; `hosts` are the names that it answers to ("*": any)."""
+    """The server as an ASGI application; `hosts` are the names that it answers to.
+
+    With `any_address` it also answers to every IP address.
+    """
     limits = limits or Limits()
     studio = Studio(pipeline, limits)
     jobs: Jobs[Order, Result] = Jobs(studio.make, limits, clock)
@@ -68,7 +70,7 @@ def create_app(
 
     app = FastAPI(title="sparsegen", docs_url=None, redoc_url=None, lifespan=lifespan, responses=_REFUSALS)
     app.add_middleware(Guard, upload_bytes=limits.upload_bytes)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    app.add_middleware(KnownHosts, names=hosts, any_address=any_address)
     app.add_exception_handler(InputError, _unusable)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(QueueFull, _queue_full)
