@@ -132,8 +132,9 @@ def test_no_more_than_asked_for(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     save_gaussians(path, recorded())
     assert load_gaussians(path, most=recorded().count).count == recorded().count
-    with pytest.raises(InputError, match="Gaussians"):
-        load_gaussians(path, most=recorded().count - 1)
+    count = recorded().count
+    with pytest.raises(InputError, match=f"has {count} Gaussians, expected at most {count - 1}"):
+        load_gaussians(path, most=count - 1)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -180,7 +180,8 @@ BROKEN = [
     ("accessors/0/count", 0, "damaged"),
     ("accessors/0/count", -1, "damaged"),
     ("accessors/0/count", 2.5, "damaged"),
-    ("accessors/0/count", 10**18, "damaged"),
+    ("accessors/0/count", math.nan, "damaged"),
+    ("accessors/0/count", 10**18, "more Gaussians than its size can hold"),
     ("accessors/0/bufferView", None, "damaged"),
     ("accessors/0/componentType", 5125, "damaged"),
     ("bufferViews/0/byteOffset", -12, "damaged"),
@@ -225,6 +226,19 @@ def test_a_mesh_in_too_many_places_is_refused():
     changed["scenes"][0]["nodes"] = list(range(1000))
     with pytest.raises(InputError, match="more Gaussians than its size can hold"):
         decode(changed)
+
+
+def test_more_gaussians_than_asked_for_are_counted_before_they_are_read():
+    """All of them: what stands in three places, of two primitives, is there six times."""
+    changed = document()
+    changed["meshes"][0]["primitives"] *= 2
+    changed["nodes"] = [{"mesh": 0}] * 3
+    changed["scenes"][0]["nodes"] = [0, 1, 2]
+    data, count = json.dumps(changed).encode(), 6 * recorded().count
+    assert gltf.decode(data, "a.gltf", most=count).count == count
+    del changed["accessors"][1:]
+    with pytest.raises(InputError, match=f"^a.gltf: has {count} Gaussians, expected at most {count - 1}$"):
+        gltf.decode(json.dumps(changed).encode(), "a.gltf", most=count - 1)
 
 
 def test_values_out_of_range_are_refused(tmp_path):

@@ -144,21 +144,33 @@ def _document(gaussians: Gaussians) -> tuple[dict[str, Any], bytes]:
 def _parts(data: bytes, name: str, most: int) -> list[Gaussians]:
     document, binary = _parse(data, name)
     described = document.get("buffers", [])
-    # One mesh may stand in many places, and one file be many buffers: a small file must not become huge.
     files = {uri: _read(uri, binary, name) for uri in {buffer.get("uri") for buffer in described}}
     buffers = [_buffer(buffer, files) for buffer in described]
-    room = min(most, sum(map(len, files.values())))
-    parts = []
-    for mesh, matrix in _instances(document):
-        for primitive in mesh["primitives"]:
-            if EXTENSION not in primitive.get("extensions", {}):
-                continue
-            part = _primitive(primitive, document, buffers, name)
-            room -= part.count
-            if room < 0:
-                raise InputError(f"{name}: more Gaussians than its size can hold; write it again")
-            parts.append(_moved(part, matrix, name))
-    return parts
+    meshes = [
+        [primitive for primitive in mesh["primitives"] if EXTENSION in primitive.get("extensions", {})]
+        for mesh in document.get("meshes", [])
+    ]
+    placed = _instances(document)
+    # One mesh may stand in many places, and one file be many buffers: a small file must not become huge.
+    counts = [sum(_count(primitive, document) for primitive in mesh) for mesh in meshes]
+    count = sum(counts[mesh] for mesh, _ in placed)
+    if count > sum(map(len, files.values())):
+        raise InputError(f"{name}: more Gaussians than its size can hold; write it again")
+    if count > most:
+        raise InputError(f"{name}: has {count:,} Gaussians, expected at most {most:,}")
+    return [
+        _moved(_primitive(primitive, document, buffers, name), matrix, name)
+        for mesh, matrix in placed
+        for primitive in meshes[mesh]
+    ]
+
+
+def _count(primitive: dict[str, Any], document: dict[str, Any]) -> int:
+    """How many Gaussians a primitive says that it has."""
+    count = document["accessors"][primitive["attributes"]["POSITION"]]["count"]
+    if not isinstance(count, int) or count < 1:
+        raise ValueError("no count")
+    return count
 
 
 def _parse(data: bytes, name: str) -> tuple[dict[str, Any], bytes | None]:
@@ -204,8 +216,8 @@ def _buffer(buffer: dict[str, Any], files: dict[str | None, bytes]) -> bytes:
     return data
 
 
-def _instances(document: dict[str, Any]) -> list[tuple[dict[str, Any], np.ndarray]]:
-    """The meshes of the default scene, each with the 4 x 4 transform of its node."""
+def _instances(document: dict[str, Any]) -> list[tuple[int, np.ndarray]]:
+    """The meshes of the default scene by their numbers, each with the 4 x 4 transform of its node."""
     found, seen = [], set()
     waiting = [(i, np.eye(4)) for i in document["scenes"][document.get("scene", 0)]["nodes"]]
     while waiting:
@@ -216,7 +228,7 @@ def _instances(document: dict[str, Any]) -> list[tuple[dict[str, Any], np.ndarra
         node = document["nodes"][index]
         matrix = parent @ _node_matrix(node)
         if "mesh" in node:
-            found.append((document["meshes"][node["mesh"]], matrix))
+            found.append((node["mesh"], matrix))
         waiting += [(child, matrix) for child in node.get("children", [])]
     return found
 
