@@ -195,6 +195,24 @@ def test_only_some_outputs_and_inputs_take_part() -> None:
     )
 
 
+def test_torch_keeps_its_number_of_threads() -> None:
+    """In a fresh process: Numba's first kernel starts its threads, and tells OpenMP to use every core."""
+    program = """
+import torch
+from sparsegen.splatting import render
+from sparsegen.splatting.scenes import random_scene
+found = []
+for threads in (3, 1):
+    torch.set_num_threads(threads)
+    gaussians, cameras = random_scene("heavy", objects=1, views=2, count=100, size=32)
+    gaussians.colors.requires_grad_()
+    render(gaussians, cameras).rgb.sum().backward()
+    found.append(torch.get_num_threads())
+assert found == [3, 1], found
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_threads_may_render_at_once() -> None:
     scene = random_scene("heavy", objects=1, views=2, count=800, size=48)
     expected = render(*scene).rgb

@@ -128,8 +128,13 @@ class _Splat(torch.autograd.Function):
 def _kernels() -> Iterator[int]:
     """Where kernels may run; yields the number of threads, which both Numba and torch can bound."""
     with _ONE_AT_A_TIME:
+        threads = torch.get_num_threads()
         before = numba.get_num_threads()
-        workers = min(before, torch.get_num_threads())
+        if torch.get_num_threads() != threads:
+            # Where both use the same OpenMP, Numba starts by setting torch's number to that of all cores:
+            # of processes that share those, each would wait for all.
+            torch.set_num_threads(threads)
+        workers = min(before, threads)
         numba.set_num_threads(workers)
         try:
             yield workers
