@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from plyfile import PlyData
 
 from networks import build, small
@@ -75,6 +76,9 @@ def test_growing_alike_looks_at_the_picture(tmp_path, capsys):
     assert "--picture is missing" in capsys.readouterr().err
     assert run(*command, "--shrink-alike=-1") == 2
     assert "--shrink-alike: expected at least 0, found -1" in capsys.readouterr().err
+    Image.new("RGB", (40, 30), (200, 30, 30)).save(picture)
+    assert run(*command, "--grow-alike", 1) == 2
+    assert capsys.readouterr().err.endswith("give a picture with alpha (RGBA PNG)\n")  # there is no --mask
 
 
 def test_swap_with_another_file(file, tmp_path):

@@ -231,6 +231,19 @@ def test_a_bad_picture_is_one_line_and_leaves_nothing(tmp_path, model, capsys, f
     assert not out.exists() or not files(out)
 
 
+@pytest.mark.parametrize("matting", ["border", "grabcut"])
+def test_a_picture_without_an_object_can_be_given_a_mask(tmp_path, model, capsys, matting):
+    photo, mask = tmp_path / "photo.png", tmp_path / "mask.png"
+    Image.new("RGB", (40, 30), (200, 30, 30)).save(photo)
+    command = ("generate", photo, "--model", model, "-o", tmp_path / "out", *QUICK)
+    assert run(*command, "--matting", matting) == 2
+    assert one_line(capsys).endswith("give a picture with alpha (RGBA PNG), or a --mask FILE")
+    shape = Image.new("L", (40, 30))
+    shape.paste(255, (10, 10, 30, 20))
+    shape.save(mask)
+    assert not run(*command, "--mask", mask)
+
+
 @pytest.mark.parametrize(
     ("argv", "named"),
     [

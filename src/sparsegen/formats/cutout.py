@@ -9,6 +9,10 @@ from torch.nn import functional as F
 
 from sparsegen.errors import InputError
 
+# What helps where no object is found; commands that take no mask leave the last of it out.
+OR_MASK = ", or a --mask FILE"
+CURE = f"give a picture with alpha (RGBA PNG){OR_MASK}"
+
 # Pictures are cut out at this size at most: far above what the network sees, and quick.
 _WORKING_SIZE = 1024
 # A background is plain if this share of the border lies within its noise of a smooth color.
@@ -79,7 +83,7 @@ def cut_out(rgba: Float[Tensor, "4 h w"], name: str = "the picture") -> Float[Te
     object_mask = ~_flood(distance < tolerance, _border(distance, 1))
     object_mask = without_specks(object_mask)
     if object_mask.float().mean() < 1e-3:
-        raise InputError(f"{name}: nothing stands out from its background; give a picture with alpha (RGBA)")
+        raise InputError(f"{name}: nothing stands out from its background; {CURE}")
     return _matte(rgb, background, object_mask, tolerance)
 
 
@@ -115,7 +119,7 @@ def _background(rgb: Float[Tensor, "3 h w"], name: str) -> tuple[Float[Tensor, "
     if (residual < tolerance).float().mean() < _PLAIN_SHARE:
         raise InputError(
             f"{name}: its background is not plain, so the object cannot be cut out; "
-            "give a picture with alpha (RGBA PNG), or one in front of a plain background"
+            f"give a picture with alpha (RGBA PNG) or a plain background{OR_MASK}"
         )
     return (terms @ coefficients).permute(2, 0, 1).clamp(0, 1), tolerance
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparsegen.errors import InputError
-from sparsegen.formats.cutout import cut_out, is_cut_out, is_even, scaled_down, without_specks
+from sparsegen.formats.cutout import CURE, cut_out, is_cut_out, is_even, scaled_down, without_specks
 from sparsegen.metrics import alpha_iou
 from sparsegen.models.pretrained import FOREGROUND, SHIPPED_WEIGHTS
 
@@ -30,7 +30,6 @@ _SKEW = 0.02
 _SMALLEST_SIDE = 4
 # A plain background's cut-out and the foreground network's mean the same object from this overlap on.
 _AGREED = 0.8
-_CURE = "give a picture with alpha (RGBA PNG), or a --mask"
 # How far, in shares of the picture's larger side, an edge pixel looks for the object's own color.
 _REACH = 0.01
 # Pixels along the edge, inside, that may still be mixed with the background: masks are rarely that sharp.
@@ -151,7 +150,7 @@ def _by_network(rgba: Float[Tensor, "4 h w"], name: str, model: str | Path | Non
     coverage = _seen(rgba, folder)
     if coverage is None:
         raise InputError(
-            f"{name}: is opaque, and the model's foreground network is not sure to see an object; {_CURE}"
+            f"{name}: is opaque, and the model's foreground network is not sure to see an object; {CURE}"
         )
     return _with_edges(rgba, coverage, name)
 
@@ -196,7 +195,7 @@ def _checked(alpha: Float[Tensor, "h w"], name: str) -> Float[Tensor, "h w"]:
     share = float(kept.float().mean())
     if share < _SMALLEST_SHARE or share > 1 - _SMALLEST_SHARE:
         found = "nothing" if share < 0.5 else "no background"
-        raise InputError(f"{name}: is opaque everywhere, and {found} was found in it; {_CURE}")
+        raise InputError(f"{name}: is opaque everywhere, and {found} was found in it; {CURE}")
     return torch.where(solid & ~kept, torch.zeros_like(alpha), alpha)
 
 

@@ -12,9 +12,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from sparsegen.errors import InputError
 from sparsegen.formats.images import to_pil
-from sparsegen.photos import open_photo
+from sparsegen.photos import open_photo, without_masks
 from sparsegen.pose import CameraEstimate
 from sparsegen.serving.files import at_a_path
 
@@ -53,11 +52,8 @@ def cut_out_small(picture: Picture, name: str, model: Path) -> Picture:
     `model` is the folder of the model that it is for. Raises `InputError`, which calls the picture by `name`.
     """
     assert isinstance(picture.content, bytes)
-    try:
-        with at_a_path(picture.content, name) as path:
-            photo = open_photo(path, model=model)
-    except InputError as error:  # masks are given to commands only
-        raise InputError(str(error).replace(", or a --mask", "")) from None
+    with without_masks(), at_a_path(picture.content, name) as path:
+        photo = open_photo(path, model=model)
     rgba = photo.rgba
     seen = rgba[3] > 0
     rows, columns = (torch.where(seen.any(dim))[0] for dim in (1, 0))
