@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+_PRODUCTS = 9  # of matrices, of which the median counts
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -54,11 +56,11 @@ def interleaved(
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
 
 
-def matrix_rate(dtype: torch.dtype, device: torch.device, repeats: int = 9) -> float:
+def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
     """Median rate of a square matrix product in FLOP/s: what this machine could do at best."""
     size = 8192 if device.type == "cuda" else 1024
     a = torch.randn(size, size, device=device, dtype=dtype)
-    timing = interleaved({"product": lambda: a @ a}, repeats)["product"]
+    timing = interleaved({"product": lambda: a @ a}, _PRODUCTS)["product"]
     return 2 * size**3 / timing.median
 
 

@@ -10,7 +10,7 @@ from balls import ball_viewsets
 from sparsegen.cameras import orbit
 from sparsegen.data.packed import Viewsets
 from sparsegen.errors import InputError
-from sparsegen.training.anchors import EXTENT, hull_anchors, hull_occupancy, spread_order
+from sparsegen.training.anchors import EXTENT, RESOLUTION, hull_anchors, hull_occupancy, spread_order
 
 RADIUS, CENTER = 0.25, (0.1, -0.15, 0.05)
 
@@ -21,8 +21,8 @@ def off_centre_balls():
 
 
 def test_occupancy_has_the_balls_volume(off_centre_balls):
-    occupancy = hull_occupancy(off_centre_balls, resolution=32)
-    volume = occupancy.sum().item() * (2 * EXTENT / 32) ** 3
+    occupancy = hull_occupancy(off_centre_balls)
+    volume = occupancy.sum().item() * (2 * EXTENT / RESOLUTION) ** 3
     ball = 4 / 3 * math.pi * RADIUS**3
     assert ball * 0.95 < volume < ball * 1.35  # a hull from views above the horizon is a little larger
 

@@ -55,9 +55,9 @@ def _command(folder: Path, device: torch.device, name: str | None = None) -> lis
     return [sys.executable, "-m", "sparsegen", *what]
 
 
-def _disc(size: int = 256) -> torch.Tensor:
+def _disc() -> torch.Tensor:
     """A colored disc (4, h, w) on nothing."""
-    axis = torch.linspace(-1, 1, size)
+    axis = torch.linspace(-1, 1, 256)
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
     inside = (rows**2 + columns**2 < 0.5).float()
     return torch.stack([(rows + 1) / 2, (columns + 1) / 2, torch.full_like(rows, 0.5), inside])

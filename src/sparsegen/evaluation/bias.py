@@ -42,7 +42,7 @@ def input_view_bias(scores: Scores) -> dict[str, tuple[float, float]]:
     }
 
 
-def by_angle(scores: Scores, key: str, degrees: float = BIN_DEGREES) -> list[AngleBin]:
+def by_angle(scores: Scores, key: str) -> list[AngleBin]:
     """A metric over the angle to the nearest input view: on the input views, and in bins that hold any judged
     view."""
     if scores.angles is None:
@@ -50,11 +50,12 @@ def by_angle(scores: Scores, key: str, degrees: float = BIN_DEGREES) -> list[Ang
     seen = scores.at_inputs[key][scores.scored]
     angles, values = scores.angles[scores.scored].flatten(), scores.per_view[key][scores.scored].flatten()
     angles, values = angles[~values.isnan()], values[~values.isnan()]
-    places = (angles / degrees).long()
+    places = (angles / BIN_DEGREES).long()
     bins = [AngleBin(0, 0, seen.numel(), seen.nanmean().item())]
     for place in places.unique().tolist():
         inside = values[places == place]
-        bins.append(AngleBin(place * degrees, (place + 1) * degrees, len(inside), inside.mean().item()))
+        low = place * BIN_DEGREES
+        bins.append(AngleBin(low, low + BIN_DEGREES, len(inside), inside.mean().item()))
     return bins
 
 

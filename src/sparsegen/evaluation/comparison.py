@@ -121,28 +121,26 @@ def compare(a: StoredReport, b: StoredReport) -> list[Difference]:
     return found
 
 
-def bootstrap(
-    differences: Float[np.ndarray, "n"], resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float]:
+def bootstrap(differences: Float[np.ndarray, "n"]) -> tuple[float, float]:
     """Percentile interval of the mean over objects drawn with replacement; NaN for a single object."""
     if len(differences) < 2:
         return math.nan, math.nan
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     # In parts, so that thousands of objects take no more memory than a hundred.
     part = max(1, 2_000_000 // len(differences))
     means = [
         differences[generator.integers(0, len(differences), (count, len(differences)))].mean(axis=1)
-        for count in _parts(resamples, part)
+        for count in _parts(RESAMPLES, part)
     ]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return float(low), float(high)
 
 
-def changes(a: StoredReport, b: StoredReport, key: str = "psnr") -> list[tuple[str, float]]:
-    """Objects and how much they changed, from the largest loss to the largest gain."""
-    shared = [name for name in a.values.get(key, {}) if name in b.values.get(key, {})]
-    pairs = [(name, b.values[key][name] - a.values[key][name]) for name in shared]
+def changes(a: StoredReport, b: StoredReport) -> list[tuple[str, float]]:
+    """Objects and how much their PSNR changed, from the largest loss to the largest gain."""
+    before, after = (report.values.get("psnr", {}) for report in (a, b))
+    pairs = [(name, after[name] - before[name]) for name in before if name in after]
     return sorted([pair for pair in pairs if math.isfinite(pair[1])], key=lambda pair: pair[1])
 
 

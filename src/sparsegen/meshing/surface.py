@@ -15,12 +15,12 @@ SMALLEST_PIECE = 0.01
 
 
 def closed_surface(
-    field: Float[ndarray, "x y z"], smallest: float = SMALLEST_PIECE
+    field: Float[ndarray, "x y z"],
 ) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"]]:
     """Vertices in grid steps and faces, counter-clockwise from outside, where a field changes its sign.
 
     The field is positive outside. The surface has no holes: the border counts as outside, and cavities
-    are filled. Pieces smaller than the share `smallest` of the largest are left out. Without anything
+    are filled. Pieces smaller than the share `SMALLEST_PIECE` of the largest are left out. Without anything
     inside there are no faces. Raises `InputError` if scikit-image is not installed.
     """
     measure = _measure()
@@ -28,7 +28,7 @@ def closed_surface(
     # Exactly zero would put vertices of several cells onto one point.
     tiny = np.float32(1e-6) * np.abs(field).max()
     field = np.where(np.abs(field) < tiny, tiny, field)
-    solid = _large_pieces(_filled(field < 0, measure), smallest, measure)
+    solid = _large_pieces(_filled(field < 0, measure), measure)
     if not solid.any():
         return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)
     field = np.where(solid, np.minimum(field, -tiny), np.maximum(field, tiny))
@@ -47,11 +47,11 @@ def _filled(solid: Bool[ndarray, "x y z"], measure: Any) -> Bool[ndarray, "x y z
     return labels != labels[0, 0, 0]
 
 
-def _large_pieces(solid: Bool[ndarray, "x y z"], smallest: float, measure: Any) -> Bool[ndarray, "x y z"]:
+def _large_pieces(solid: Bool[ndarray, "x y z"], measure: Any) -> Bool[ndarray, "x y z"]:
     labels = measure.label(solid, connectivity=1)
     volumes = np.bincount(labels.ravel())
     volumes[0] = 0
-    keep = volumes >= max(smallest * volumes.max(), 1)
+    keep = volumes >= max(SMALLEST_PIECE * volumes.max(), 1)
     keep[0] = False
     return keep[labels]
 

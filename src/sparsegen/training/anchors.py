@@ -15,18 +15,13 @@ from sparsegen.data.packed import Viewsets
 from sparsegen.errors import InputError
 
 EXTENT = 0.6  # half the side of the cube that holds every object
+# Hulls are carved of so many objects, from so many views of each, in a grid of so many cells a side.
+_OBJECTS, _VIEWS, RESOLUTION = 200, 12, 32
+_LLOYD_ITERATIONS = 20
 _CANDIDATES = 32  # points drawn for each anchor before Lloyd's iterations
 
 
-def hull_anchors(
-    viewsets: Viewsets,
-    count: int,
-    seed: int = 0,
-    objects: int = 200,
-    views: int = 12,
-    resolution: int = 32,
-    iterations: int = 20,
-) -> Float[Tensor, "m 3"]:
+def hull_anchors(viewsets: Viewsets, count: int, seed: int = 0) -> Float[Tensor, "m 3"]:
     """`count` points spread evenly through the objects' visual hulls, denser where more objects are, in
     `spread_order`.
 
@@ -35,15 +30,15 @@ def hull_anchors(
     """
     if not viewsets.has_alpha:
         raise InputError("anchors=hull: the training set has no alpha to carve hulls from; use anchors=model")
-    occupancy = hull_occupancy(viewsets, seed, objects, views, resolution)
+    occupancy = hull_occupancy(viewsets, seed)
     if not occupancy.any():
         raise InputError("anchors=hull: no alpha of the training set covers anything; use anchors=model")
     generator = torch.Generator().manual_seed(seed)
     cells = torch.multinomial(occupancy, count * _CANDIDATES, replacement=True, generator=generator)
     jitter = torch.rand(len(cells), 3, generator=generator) - 0.5
-    points = _grid(resolution)[cells] + jitter * (2 * EXTENT / resolution)
+    points = _grid()[cells] + jitter * (2 * EXTENT / RESOLUTION)
     drawn = points[torch.randperm(len(points), generator=generator)[:count]]
-    anchors = _lloyd(points, drawn, iterations)
+    anchors = _lloyd(points, drawn)
     return anchors[spread_order(anchors)]
 
 
@@ -60,17 +55,18 @@ def spread_order(points: Float[Tensor, "m 3"]) -> Int[Tensor, "m"]:
     return torch.tensor(order)
 
 
-def hull_occupancy(
-    viewsets: Viewsets, seed: int = 0, objects: int = 200, views: int = 12, resolution: int = 32
-) -> Float[Tensor, "cells"]:
-    """The share of objects whose visual hull contains each cell's centre, x slowest and z fastest."""
+def hull_occupancy(viewsets: Viewsets, seed: int = 0) -> Float[Tensor, "cells"]:
+    """The share of objects whose visual hull contains each cell's centre, x slowest and z fastest.
+
+    There are `RESOLUTION` cells along each side of the cube.
+    """
     rng = np.random.default_rng(seed)
     total_objects, total_views = viewsets.images.shape[:2]
-    chosen = rng.permutation(total_objects)[:objects]
-    grid = _grid(resolution)
+    chosen = rng.permutation(total_objects)[:_OBJECTS]
+    grid = _grid()
     occupancy = torch.zeros(len(grid))
     for index in chosen:
-        view_ids = rng.permutation(total_views)[:views]
+        view_ids = rng.permutation(total_views)[:_VIEWS]
         alphas = torch.from_numpy(np.ascontiguousarray(viewsets.images[index, view_ids, :, :, 3]))
         cameras = viewsets.cameras[int(index)][torch.from_numpy(view_ids)]
         occupancy += _inside(grid, alphas, cameras)
@@ -90,16 +86,14 @@ def _inside(points: Float[Tensor, "n 3"], alphas: Tensor, cameras: Cameras) -> B
     return (opaque | ~seen).all(0) & (4 * seen.sum(0) >= 3 * len(seen))
 
 
-def _grid(resolution: int) -> Float[Tensor, "cells 3"]:
-    axis = ((torch.arange(resolution) + 0.5) / resolution * 2 - 1) * EXTENT
+def _grid() -> Float[Tensor, "cells 3"]:
+    axis = ((torch.arange(RESOLUTION) + 0.5) / RESOLUTION * 2 - 1) * EXTENT
     return torch.cartesian_prod(axis, axis, axis)
 
 
-def _lloyd(
-    points: Float[Tensor, "n 3"], centers: Float[Tensor, "m 3"], iterations: int
-) -> Float[Tensor, "m 3"]:
+def _lloyd(points: Float[Tensor, "n 3"], centers: Float[Tensor, "m 3"]) -> Float[Tensor, "m 3"]:
     """k-means: every centre moves to the mean of its points, and stays where it has none."""
-    for _ in range(iterations):
+    for _ in range(_LLOYD_ITERATIONS):
         nearest = torch.cdist(points, centers).argmin(dim=1)
         sums = torch.zeros_like(centers).index_add_(0, nearest, points)
         counts = torch.bincount(nearest, minlength=len(centers))[:, None]

@@ -52,6 +52,8 @@ _PICTURE_TERMS = ("image", "alpha", "perceptual", "ssim", "gradient", "sharpness
 # Sharpness: blocks of 4 x 4 pixels, and the contrast between neighbors (of 1) below which they count as flat.
 _BLOCK_HALVINGS = 2
 _FLAT = 0.01
+# Edges are compared in so many pictures that halve.
+_GRADIENT_SCALES = 3
 
 
 def picture_terms(config: LossConfig, alphas: bool = True) -> list[str]:
@@ -78,12 +80,12 @@ def ssim_loss(
 
 
 def gradient_loss(
-    images: Float[Tensor, "... 3 h w"], targets: Float[Tensor, "... 3 h w"], scales: int = 3
+    images: Float[Tensor, "... 3 h w"], targets: Float[Tensor, "... 3 h w"]
 ) -> Float[Tensor, ""]:
-    """L1 of horizontal and vertical differences, summed over `scales` pictures that halve: sharp edges."""
+    """L1 of horizontal and vertical differences, summed over three pictures that halve: sharp edges."""
     error = images - targets  # differences and means are linear: one map serves both pictures
     total = error.new_zeros(())
-    for scale in range(scales):
+    for scale in range(_GRADIENT_SCALES):
         error = _halved(error) if scale else error
         total = total + error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     return total
