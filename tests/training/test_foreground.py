@@ -1,5 +1,7 @@
 """Training of the foreground network: what its pictures are made of, and that it learns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -80,10 +82,12 @@ def test_the_command_leaves_a_network_in_the_models_folder(tmp_path, capsys):
         (["--steps", "0"], "--steps: expected at least 1, found 0"),
         (["--init", "{folder}"], "holds no foreground network"),
         (["--backgrounds", "{folder}/empty"], "holds no pictures"),
+        (["--val", "{folder}/opaque.pack"], "opaque.pack: its pictures have no alpha; the foreground"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, capsys, more, message):
     save_packed(striped_discs(), tmp_path / "discs.pack")
+    save_packed(replace(striped_discs(), has_alpha=False), tmp_path / "opaque.pack")
     (tmp_path / "config.json").write_text('{"model": {}}')
     (tmp_path / "empty").mkdir()
     more = [argument.format(folder=tmp_path) for argument in more]
