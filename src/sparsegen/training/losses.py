@@ -47,18 +47,11 @@ class LossConfig:
     intermediate_views: int = 1
 
 
-# What compares renderings with pictures.
-_PICTURE_TERMS = ("image", "alpha", "perceptual", "ssim", "gradient", "sharpness")
 # Sharpness: blocks of 4 x 4 pixels, and the contrast between neighbors (of 1) below which they count as flat.
 _BLOCK_HALVINGS = 2
 _FLAT = 0.01
 # Edges are compared in so many pictures that halve.
 _GRADIENT_SCALES = 3
-
-
-def picture_terms(config: LossConfig, alphas: bool = True) -> list[str]:
-    """The terms with a weight that look at pictures; the alpha's only where the pictures have `alphas`."""
-    return [name for name in _PICTURE_TERMS if getattr(config, name) and (alphas or name != "alpha")]
 
 
 def image_loss(images: Float[Tensor, "... 3 h w"], targets: Float[Tensor, "... 3 h w"]) -> Float[Tensor, ""]:
@@ -113,24 +106,35 @@ def scale_loss(gaussians: Gaussians, limit: float) -> Float[Tensor, ""]:
     return (gaussians.scales - limit).clamp_min(0).square().mean()
 
 
+# What compares renderings with pictures; None where what it needs is not there.
+_PictureTerm = Callable[[Rendering, Views, LossConfig, PictureDistance | None], Tensor | None]
+_PICTURE_TERMS: dict[str, _PictureTerm] = {
+    "image": lambda found, true, config, distance: image_loss(found.rgb, true.images),
+    "perceptual": lambda found, true, config, distance: (
+        None if distance is None else distance(found.rgb, true.images)
+    ),
+    "alpha": lambda found, true, config, distance: (
+        None if true.alphas is None else alpha_loss(found.alpha, true.alphas)
+    ),
+    "ssim": lambda found, true, config, distance: ssim_loss(found.rgb, true.images, config.ssim_stride),
+    "gradient": lambda found, true, config, distance: gradient_loss(found.rgb, true.images),
+    "sharpness": lambda found, true, config, distance: sharpness_loss(found.rgb, true.images),
+}
+
+
+def picture_terms(config: LossConfig, alphas: bool = True) -> list[str]:
+    """The terms with a weight that look at pictures; the alpha's only where the pictures have `alphas`."""
+    return [name for name in _PICTURE_TERMS if getattr(config, name) and (alphas or name != "alpha")]
+
+
 def rendering_terms(
     rendering: Rendering, targets: Views, config: LossConfig, perceptual: PictureDistance | None = None
 ) -> dict[str, Float[Tensor, ""]]:
     """The terms that compare renderings with pictures; a term of weight 0 is left out."""
-    terms = {}
-    if config.image:
-        terms["image"] = image_loss(rendering.rgb, targets.images)
-    if config.perceptual and perceptual is not None:
-        terms["perceptual"] = perceptual(rendering.rgb, targets.images)
-    if config.alpha and targets.alphas is not None:
-        terms["alpha"] = alpha_loss(rendering.alpha, targets.alphas)
-    if config.ssim:
-        terms["ssim"] = ssim_loss(rendering.rgb, targets.images, config.ssim_stride)
-    if config.gradient:
-        terms["gradient"] = gradient_loss(rendering.rgb, targets.images)
-    if config.sharpness:
-        terms["sharpness"] = sharpness_loss(rendering.rgb, targets.images)
-    return terms
+    found = {
+        name: _PICTURE_TERMS[name](rendering, targets, config, perceptual) for name in picture_terms(config)
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def gaussian_terms(
