@@ -286,6 +286,18 @@ def test_colours_spread_as_on_a_road():
     assert 0.45 < grey.mean() < 0.85
 
 
+def test_second_colours_differ_from_the_first_and_can_be_displayed():
+    from sparsegen.data.procedural.faces import draw_second
+    from sparsegen.data.procedural.paint import draw_paint
+
+    rng = np.random.default_rng(0)
+    pairs = [(paint, draw_second(paint, rng)) for paint in (draw_paint(rng) for _ in range(3000))]
+    first, second = np.stack(pairs, axis=1)
+    assert second.min() >= 0
+    assert second.max() <= 1
+    assert (np.abs(first - second).max(axis=1) > 0.1).mean() > 0.95
+
+
 def test_glb_is_read_back(cars):
     _, scene = cars[0]
     data = scene.export(file_type="glb")

@@ -221,6 +221,6 @@ def _rack(shape: Shape, parts: Parts, rng: np.random.Generator) -> None:
 
 
 def draw_second(paint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The other colour of a car in two."""
+    """The other colour of a car in two, linear RGB."""
     second = draw_paint(rng, 0.4)
-    return second if np.abs(second - paint).max() > 0.15 else 0.9 - second
+    return second if np.abs(second - paint).max() > 0.15 else np.maximum(0.9 - second, 0)
