@@ -135,7 +135,7 @@ def test_unfit_files_are_named(no_weights, fault):
 
 
 def lite0_state() -> dict[str, Tensor]:
-    """EfficientNet-lite0's first eleven blocks at an eighth of their width, with its package's names."""
+    """EfficientNet-lite0's first eleven blocks, with its package's names."""
     torch.manual_seed(1)
     state: dict[str, Tensor] = {}
 

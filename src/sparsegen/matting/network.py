@@ -17,7 +17,7 @@ from sparsegen.models.pretrained import load_foreground_net
 # Looks: at the whole picture, then twice at a square around what was found, so much larger than it.
 _LOOKS, _MARGIN = 3, 1.25
 # Surer than this, on average over what it found, or it has found nothing.
-_SURE = 0.85
+_SURE = 0.8
 # Found in less than this share of the picture: nothing.
 _SMALLEST_SHARE = 0.003
 

@@ -11,17 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sparsegen.models.lite0 import lite0_stages, load_published
+
 # Widths of the 3 x 3 convolutions, stage by stage, with a pooling between two stages.
 VGG19 = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 VGG16 = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
-# Stride and channels of EfficientNet-lite0's blocks up to a sixteenth of the size, grouped so that a stage
-# ends before the size halves.
-_LITE0 = (
-    ((1, 16),),
-    ((2, 24), (1, 24)),
-    ((2, 40), (1, 40)),
-    ((2, 80), (1, 80), (1, 80), (1, 112), (1, 112), (1, 112)),
-)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -70,45 +64,8 @@ def vgg_trunk(convolutions: Sequence[tuple[Tensor, Tensor]], widths: Sequence[Se
 
 
 def lite0_trunk(state: dict[str, Tensor]) -> Trunk:
-    """EfficientNet-lite0 without its last stages, from its published entries; KeyError if one is missing."""
-    stem = _folded(state, "_conv_stem", "_bn0", stride=2)
-    stages: list[nn.Module] = []
-    number, channels = 0, len(stem.weight)
-    for blocks in _LITE0:
-        layers: list[nn.Module] = [] if stages else [stem, nn.ReLU6()]
-        for stride, width in blocks:
-            prefix, residual = f"_blocks.{number}", stride == 1 and width == channels
-            layers.append(_Block(state, prefix, number > 0, stride, residual))
-            number, channels = number + 1, width
-        stages.append(nn.Sequential(*layers))
+    """EfficientNet-lite0 up to a sixteenth of the size, from its published entries; KeyError if one is
+    missing, RuntimeError if one is of another shape."""
+    stages = lite0_stages(4)
+    load_published(stages, state)
     return Trunk(stages, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-
-
-class _Block(nn.Module):
-    """Inverted bottleneck: widen, one filter a channel, narrow; plus the input where it fits."""
-
-    def __init__(
-        self, state: dict[str, Tensor], prefix: str, widens: bool, stride: int, residual: bool
-    ) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        if widens:
-            layers += [_folded(state, f"{prefix}._expand_conv", f"{prefix}._bn0"), nn.ReLU6()]
-        layers += [_folded(state, f"{prefix}._depthwise_conv", f"{prefix}._bn1", stride), nn.ReLU6()]
-        layers.append(_folded(state, f"{prefix}._project_conv", f"{prefix}._bn2"))
-        self.net, self.residual = nn.Sequential(*layers), residual
-
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n _c _h _w"]:
-        return x + self.net(x) if self.residual else self.net(x)
-
-
-def _folded(state: dict[str, Tensor], convolution: str, norm: str, stride: int = 1) -> nn.Conv2d:
-    """A convolution and the frozen batch normalisation behind it as one convolution."""
-    weight = state[f"{convolution}.weight"]
-    scale = state[f"{norm}.weight"] / (state[f"{norm}.running_var"] + 1e-3).sqrt()
-    outputs, inputs, kernel, _ = weight.shape
-    groups = outputs if inputs == 1 else 1
-    layer = nn.Conv2d(inputs * groups, outputs, kernel, stride, padding=kernel // 2, groups=groups)
-    bias = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
-    layer.load_state_dict({"weight": weight * scale[:, None, None, None], "bias": bias})
-    return layer

@@ -20,10 +20,11 @@ def disguised(crops: Float[Tensor, "b 4 s s"], generator: torch.Generator) -> Fl
     def draw(*size: int) -> Tensor:
         return torch.rand(count, *size, generator=generator)
 
+    blurred = draw() < 0.2
+    white = crops.new_tensor([1, 1, 1, 0])[:, None, None]
+    soft = F.avg_pool2d(F.avg_pool2d(crops[blurred] - white, 3, 1, 1), 3, 1, 1) + white
+    crops = crops.index_put((blurred,), soft)
     color, alpha = crops[:, :3], crops[:, 3:]
-    soft = F.avg_pool2d(F.avg_pool2d(crops - crops.new_tensor([1, 1, 1, 0])[:, None, None], 3, 1, 1), 3, 1, 1)
-    blurred = draw(1, 1, 1) < 0.2
-    color, alpha = torch.where(blurred, soft[:, :3] + 1, color), torch.where(blurred, soft[:, 3:], alpha)
     # Straight color of the object; where there is next to none of it, what stands there does not count.
     inside = ((color - (1 - alpha)) / alpha.clamp_min(1e-3)).clamp(0, 1)
     exchanged = inside[torch.arange(count)[:, None], draw(3).argsort(1)]

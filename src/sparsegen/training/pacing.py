@@ -69,8 +69,8 @@ def falling_steps(
 ) -> Iterator[tuple[int, tqdm]]:
     """Numbers of the steps of a short training run, and its progress bar.
 
-    The first group's learning rate warms up, then falls to nothing over the steps or the clock, whichever is
-    further; SIGINT and SIGTERM end the run early.
+    The learning rate warms up, then falls to nothing over the steps or the clock, whichever is further;
+    groups of parameters with a "share" get that share of it. SIGINT and SIGTERM end the run early.
     """
     began = time.monotonic()
     with ending_signals() as received, tqdm(total=steps, unit="step") as bar:
@@ -79,6 +79,8 @@ def falling_steps(
             progress = max(step / steps, clock)
             if progress >= 1 or received:
                 break
-            optimizer.param_groups[0]["lr"] = lr * min(1, (step + 1) / _WARM_UP) * (1 - progress)
+            now = lr * min(1, (step + 1) / _WARM_UP) * (1 - progress)
+            for group in optimizer.param_groups:
+                group["lr"] = now * group.get("share", 1.0)
             yield step, bar
             bar.update()
