@@ -9,6 +9,7 @@ from sparsegen import photos
 from sparsegen.cameras import FOCAL_128, on_sphere
 from sparsegen.cli.main import main
 from sparsegen.data.packed import Viewsets, save_packed
+from sparsegen.formats.images import save_image
 from sparsegen.models.camera_head import (
     AZIMUTHS,
     ELEVATIONS,
@@ -21,6 +22,7 @@ from sparsegen.models.camera_head import (
     directions_to,
     likely_directions,
 )
+from sparsegen.models.foreground import ForegroundConfig, ForegroundNet
 from sparsegen.models.pretrained import save_pretrained
 from sparsegen.photos import frame
 from sparsegen.splatting import render
@@ -33,6 +35,7 @@ from sparsegen.training.camera_head import (
     true_frames,
 )
 from sparsegen.training.disguises import disguised
+from sparsegen.training.scenes import Scenery
 
 
 def test_targets_peak_at_the_true_cell_and_sum_to_one():
@@ -107,7 +110,7 @@ def two_colored_objects(count: int, views: int, seed: int) -> Viewsets:
 @pytest.mark.slow
 def test_it_learns_where_pictures_were_taken_from():
     recipe = CameraHeadTraining(steps=80, batch_size=16, mirrored=False)
-    head = train_camera_head(two_colored_objects(10, 40, 0), recipe)
+    head = train_camera_head(Scenery(two_colored_objects(10, 40, 0)), recipe)
     held_out = two_colored_objects(2, 20, 1)
     turns, rises = direction_errors(head, held_out)
     assert turns.median() < 15
@@ -197,7 +200,7 @@ def test_mirrored_pictures_carry_mirrored_directions():
     """With mirroring, half of the batch is flipped, and its target with it."""
     viewsets = two_colored_objects(1, 1, 3)
     azimuth = directions_to(viewsets.cameras.centers[0])[0][0]
-    batch = camera_batch(viewsets, CameraHeadTraining(batch_size=64), 0)
+    batch = camera_batch(Scenery(viewsets), CameraHeadTraining(batch_size=64), 0)
     flipped = batch.azimuths != azimuth
     torch.testing.assert_close(batch.azimuths[flipped], -azimuth.expand(int(flipped.sum())))
     assert 16 < flipped.sum() < 48
@@ -220,7 +223,10 @@ def test_the_command_writes_a_head_that_a_pipeline_finds(tmp_path, capsys):
     save_packed(two_colored_objects(2, 3, 0), tmp_path / "a.pack")
     data = str(tmp_path / "a.pack")
     argv = ["camera", data, "--val", data, "-o", str(tmp_path / "model"), "--steps", "2"]
-    assert main(argv) == 0
+    save_pretrained(ForegroundNet(ForegroundConfig(size=32, width=8)), tmp_path / "model" / "foreground")
+    (tmp_path / "photos").mkdir()
+    save_image(tmp_path / "photos" / "a.png", torch.rand(3, 60, 90))
+    assert main([*argv, "--backgrounds", str(tmp_path / "photos")]) == 0
     assert "within 30 degrees" in capsys.readouterr().out
     head = Pipeline.from_pretrained(tmp_path / "model", device="cpu").camera_head
     assert isinstance(head, CameraHead)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from sparsegen.data.packed import Viewsets
+    from sparsegen.training.scenes import Scenery
 
 Part = TypeVar("Part")
 
@@ -16,6 +17,18 @@ Part = TypeVar("Part")
 def add_training_arguments(parser: argparse.ArgumentParser, part: str, steps: int, batch: int) -> None:
     """`part` is what it is called for short; by default there are so many steps of `batch` pictures."""
     add = parser.add_argument
+    add(
+        "--backgrounds",
+        type=Path,
+        metavar="FOLDER",
+        help="photographs without such objects: two of three backgrounds",
+    )
+    add(
+        "--clutter",
+        type=Path,
+        metavar="FOLDER",
+        help="cut-out pictures of other things, which lie about behind the objects and before them",
+    )
     add("--val", type=Path, metavar="DATA", help=f"held-out pictures to score the {part} on")
     gets = f"model folder that gets the {part}"
     add("-o", "--output", type=Path, required=True, metavar="MODEL", help=gets)
@@ -27,8 +40,8 @@ def add_training_arguments(parser: argparse.ArgumentParser, part: str, steps: in
 
 def begin(
     args: argparse.Namespace, part: str, load: Callable[[Path], Part | None]
-) -> tuple[Viewsets, Viewsets | None, Part | None, float | None]:
-    """The data, the held-out data, the part to go on from, and the seconds that it may take.
+) -> tuple[Scenery, Viewsets | None, Part | None, float | None]:
+    """What pictures are made of, the held-out data, the part to go on from, and the seconds that it may take.
 
     `load` finds the part of a model folder. Raises `InputError`.
     """
@@ -36,6 +49,7 @@ def begin(
     from sparsegen.errors import InputError
     from sparsegen.models.pretrained import load_config
     from sparsegen.training.config import seconds
+    from sparsegen.training.scenes import Scenery, load_photographs, load_things
 
     if args.steps < 1:
         raise InputError(f"--steps: expected at least 1, found {args.steps}")
@@ -49,4 +63,6 @@ def begin(
     for path, viewsets in ((args.data, data), (args.val, held_out)):
         if viewsets is not None and not viewsets.has_alpha:
             raise InputError(f"{path}: its pictures have no alpha; the {part} needs cut-out objects")
-    return data, held_out, start, max_seconds
+    photographs = [] if args.backgrounds is None else load_photographs(args.backgrounds)
+    things = [] if args.clutter is None else load_things(args.clutter)
+    return Scenery(data, photographs, things), held_out, start, max_seconds

@@ -22,7 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from sparsegen.models.pretrained import CAMERA_HEAD, load_camera_head, save_pretrained
+    from sparsegen.models.pretrained import (
+        CAMERA_HEAD,
+        load_camera_head,
+        load_foreground_net,
+        save_pretrained,
+    )
     from sparsegen.training.camera_head import (
         CameraHeadTraining,
         direction_errors,
@@ -30,9 +35,10 @@ def run(args: argparse.Namespace) -> None:
         train_camera_head,
     )
 
-    data, held_out, start, max_seconds = begin(args, "camera head", load_camera_head)
+    scenery, held_out, start, max_seconds = begin(args, "camera head", load_camera_head)
     recipe = CameraHeadTraining(steps=args.steps, seed=args.seed, mirrored=args.mirrored)
-    head = train_camera_head(data, recipe, max_seconds, start)
+    foreground = load_foreground_net(args.output)
+    head = train_camera_head(scenery, recipe, foreground, max_seconds, start)
     save_pretrained(head, args.output / CAMERA_HEAD)
     print(args.output / CAMERA_HEAD)
     if held_out is not None:

@@ -12,36 +12,15 @@ SUMMARY = "train the foreground network of a model, which cuts objects out of ph
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, help="packed file or folder of pictures with alpha")
-    parser.add_argument(
-        "--backgrounds",
-        type=Path,
-        metavar="FOLDER",
-        help="photographs without such objects: two of three backgrounds",
-    )
-    parser.add_argument(
-        "--clutter",
-        type=Path,
-        metavar="FOLDER",
-        help="cut-out pictures of other things: many lie behind the objects, a few before them or instead",
-    )
     add_training_arguments(parser, "network", steps=4000, batch=16)
 
 
 def run(args: argparse.Namespace) -> None:
     from sparsegen.models.pretrained import FOREGROUND, load_foreground_net, save_pretrained
-    from sparsegen.training.foreground import (
-        ForegroundTraining,
-        load_photographs,
-        load_things,
-        overlaps,
-        train_foreground,
-    )
+    from sparsegen.training.foreground import ForegroundTraining, overlaps, train_foreground
 
-    data, held_out, start, max_seconds = begin(args, "foreground network", load_foreground_net)
-    photographs = [] if args.backgrounds is None else load_photographs(args.backgrounds)
-    things = [] if args.clutter is None else load_things(args.clutter)
-    recipe = ForegroundTraining(steps=args.steps, seed=args.seed)
-    net = train_foreground(data, recipe, photographs, things, max_seconds, start)
+    scenery, held_out, start, max_seconds = begin(args, "foreground network", load_foreground_net)
+    net = train_foreground(scenery, ForegroundTraining(steps=args.steps, seed=args.seed), max_seconds, start)
     save_pretrained(net, args.output / FOREGROUND)
     print(args.output / FOREGROUND)
     if held_out is not None:

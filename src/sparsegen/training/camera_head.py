@@ -26,40 +26,47 @@ from sparsegen.models.camera_head import (
     directions_to,
     likely_directions,
 )
+from sparsegen.models.foreground import ForegroundNet
 from sparsegen.photos import typical_frames
 from sparsegen.training.disguises import disguised
 from sparsegen.training.pacing import falling_steps
+from sparsegen.training.rough_cutouts import rough_cut_outs
+from sparsegen.training.scenes import Scenery
 
 
 @dataclass(frozen=True)
 class CameraHeadTraining:
     """The recipe. `mirrored` also shows pictures from the other side of the plane y = 0, for objects
-    that are their own mirror images in it."""
+    that are their own mirror images in it. `rough` is the share of cut-outs with the faults that those of
+    photographs have, where there is a foreground network."""
 
     steps: int = 4000
     batch_size: int = 64
     lr: float = 2e-3
     weight_decay: float = 0.05
     mirrored: bool = True
+    rough: float = 0.25
     seed: int = 0
 
 
 def train_camera_head(
-    viewsets: Viewsets,
+    scenery: Scenery,
     recipe: CameraHeadTraining,
+    foreground: ForegroundNet | None = None,
     max_seconds: float | None = None,
     start: CameraHead | None = None,
 ) -> CameraHead:
     """A trained head, in eval mode; it goes on from `start` where one is given, in place.
 
-    The learning rate falls over the steps or the clock, whichever is further; SIGINT and SIGTERM end training
-    early with what has been learned.
+    Where there is a `foreground` network, it cuts some of the objects out of what the rest of `scenery` makes
+    of them, as photographs are cut out. The learning rate falls over the steps or the clock, whichever is
+    further; SIGINT and SIGTERM end training early with what has been learned.
     """
     torch.manual_seed(recipe.seed)
     head = (start or CameraHead(CameraHeadConfig())).train()
     optimizer = torch.optim.AdamW(head.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
     for step, bar in falling_steps(optimizer, recipe.lr, recipe.steps, max_seconds):
-        batch = camera_batch(viewsets, recipe, step)
+        batch = camera_batch(scenery, recipe, step, foreground)
         logits, frames = head.directions_and_frames(batch.crops, batch.azimuths, batch.elevations)
         targets = cell_targets(batch.azimuths, batch.elevations)
         loss = F.cross_entropy(logits.flatten(1), targets.flatten(1))
@@ -83,19 +90,25 @@ class CameraBatch(NamedTuple):
     frames: Float[Tensor, "b 4"]
 
 
-def camera_batch(viewsets: Viewsets, recipe: CameraHeadTraining, step: int) -> CameraBatch:
-    """Cut-outs of random pictures, moved a little, mirrored and disguised, and their targets."""
+def camera_batch(
+    scenery: Scenery, recipe: CameraHeadTraining, step: int, foreground: ForegroundNet | None = None
+) -> CameraBatch:
+    """Cut-outs of random pictures, some rough, moved a little, mirrored and disguised, and their targets."""
     rng = np.random.default_rng((recipe.seed, step))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    count, view_count = viewsets.images.shape[:2]
-    views = viewsets.views(
+    count, view_count = scenery.viewsets.images.shape[:2]
+    views = scenery.viewsets.views(
         rng.integers(count, size=recipe.batch_size), rng.integers(view_count, size=(recipe.batch_size, 1))
     )
     assert views.alphas is not None
-    alphas, cameras = views.alphas[:, 0], views.cameras[:, 0]
+    images, alphas, cameras = views.images[:, 0], views.alphas[:, 0], views.cameras[:, 0]
+    if foreground is not None and (some := round(recipe.rough * recipe.batch_size)):
+        images[:some], alphas[:some] = rough_cut_outs(
+            foreground, images[:some], alphas[:some], scenery, rng, generator
+        )
     zoom = 1 + 0.15 * (torch.rand(recipe.batch_size, generator=generator) - 0.5)
     shift = 0.1 * (torch.rand(recipe.batch_size, 2, generator=generator) - 0.5)
-    crops = crop_to_object(views.images[:, 0], alphas, CameraHeadConfig().size, zoom, shift)
+    crops = crop_to_object(images, alphas, CameraHeadConfig().size, zoom, shift)
     azimuths, elevations = directions_to(cameras.centers)
     frames = true_frames(alphas, cameras)
     if recipe.mirrored:
