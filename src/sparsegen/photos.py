@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from torch import Tensor
 from sparsegen.cameras import RADIUS, Cameras, focal_at, intrinsics, on_sphere, stack
 from sparsegen.data.layouts.transforms_json import read_transforms
 from sparsegen.errors import InputError
-from sparsegen.formats.cutout import OR_MASK, fit, object_extent, whole
+from sparsegen.formats.cutout import fit, object_extent, whole
 from sparsegen.formats.images import load_focal_length, load_image
 from sparsegen.matting import AUTO, apply_mask, remove_background
 from sparsegen.models.camera_head import Framing
@@ -72,15 +71,6 @@ def open_photo(
     if cut.rgba[3].max() < 0.5:
         raise InputError(f"{path}: its alpha is empty, no object is seen; give a picture with an object")
     return Photo(original, cut.rgba, cut.method, load_focal_length(path))
-
-
-@contextmanager
-def without_masks() -> Iterator[None]:
-    """For those who cannot be given a mask: the errors of `open_photo` in the block advise none."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(str(error).replace(OR_MASK, "")) from None
 
 
 def read_photo(

@@ -152,7 +152,7 @@ def _likeness(args: argparse.Namespace, count: int) -> Tensor:
     from sparsegen.editing import attention_likeness
     from sparsegen.errors import InputError
     from sparsegen.generation import Pipeline
-    from sparsegen.photos import open_photo, without_masks
+    from sparsegen.photos import open_photo
     from sparsegen.pose import estimate_camera, view_from
 
     if args.picture is None:
@@ -161,8 +161,7 @@ def _likeness(args: argparse.Namespace, count: int) -> Tensor:
     most = pipeline.model.config.num_queries
     if count > most:
         raise InputError(f"{args.file}: has {count:,} queries, the model {most:,}; --model names its own")
-    with without_masks():
-        photo = open_photo(args.picture, model=args.model)
+    photo = open_photo(args.picture, model=args.model)
     camera = estimate_camera(pipeline, photo.rgba)[0]
     views = view_from(pipeline, photo.rgba, camera.azimuth, camera.elevation, photo.focal_length)
     return attention_likeness(pipeline, views, count)

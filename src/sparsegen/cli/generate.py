@@ -202,6 +202,7 @@ def _read(
 ) -> tuple[list[Photo], Callable[[int], Views] | None]:
     """The pictures of one object, cut out, and what frames them at any size."""
     from sparsegen import photos
+    from sparsegen.errors import InputError, NotCutOutError
     from sparsegen.pose import view_from
 
     if not group:
@@ -209,7 +210,10 @@ def _read(
     opened = []
     with clock("cut-out"), progress(len(group), "photo", "cut-out") as tick:
         for source in group:
-            opened.append(photos.open_photo(source.picture, args.matting, source.mask, args.model))
+            try:
+                opened.append(photos.open_photo(source.picture, args.matting, source.mask, args.model))
+            except NotCutOutError as error:
+                raise InputError(f"{error}, or a --mask FILE") from None
             tick()
     for source, photo in zip(group, opened, strict=True):
         tell(f"{source.picture}: cut out by {photo.method}")

@@ -7,11 +7,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from sparsegen.errors import InputError
+from sparsegen.errors import InputError, NotCutOutError
 
-# What helps where no object is found; commands that take no mask leave the last of it out.
-OR_MASK = ", or a --mask FILE"
-CURE = f"give a picture with alpha (RGBA PNG){OR_MASK}"
+# What helps where no object is found.
+CURE = "give a picture with alpha (RGBA PNG)"
 
 # Pictures are cut out at this size at most: far above what the network sees, and quick.
 _WORKING_SIZE = 1024
@@ -73,7 +72,7 @@ def cut_out(rgba: Float[Tensor, "4 h w"], name: str = "the picture") -> Float[Te
 
     Background is what is connected to the border and has its color, which may vary smoothly; parts of
     the object in that color stay. The background's color is taken out of the 1-2 pixels along the edge.
-    Large pictures are scaled down. Raises `InputError` if the border is not plain or nothing stands out.
+    Large pictures are scaled down. Raises `NotCutOutError` if the border is not plain or nothing stands out.
     """
     if is_cut_out(rgba):
         return rgba
@@ -83,7 +82,7 @@ def cut_out(rgba: Float[Tensor, "4 h w"], name: str = "the picture") -> Float[Te
     object_mask = ~_flood(distance < tolerance, _border(distance, 1))
     object_mask = without_specks(object_mask)
     if object_mask.float().mean() < 1e-3:
-        raise InputError(f"{name}: nothing stands out from its background; {CURE}")
+        raise NotCutOutError(f"{name}: nothing stands out from its background; {CURE}")
     return _matte(rgb, background, object_mask, tolerance)
 
 
@@ -117,9 +116,9 @@ def _background(rgb: Float[Tensor, "3 h w"], name: str) -> tuple[Float[Tensor, "
         residual = (border - border_terms @ coefficients).abs().amax(dim=-1)
     tolerance = min(max(4 * float(residual.median()), _TOLERANCE[0]), _TOLERANCE[1])
     if (residual < tolerance).float().mean() < _PLAIN_SHARE:
-        raise InputError(
+        raise NotCutOutError(
             f"{name}: its background is not plain, so the object cannot be cut out; "
-            f"give a picture with alpha (RGBA PNG) or a plain background{OR_MASK}"
+            f"{CURE} or a plain background"
         )
     return (terms @ coefficients).permute(2, 0, 1).clamp(0, 1), tolerance
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from sparsegen.errors import InputError
+from sparsegen.errors import InputError, NotCutOutError
 from sparsegen.formats.cutout import CURE, cut_out, is_cut_out, is_even, scaled_down, without_specks
 from sparsegen.metrics import alpha_iou
 from sparsegen.models.pretrained import FOREGROUND, SHIPPED_WEIGHTS
@@ -149,7 +149,7 @@ def _by_network(rgba: Float[Tensor, "4 h w"], name: str, model: str | Path | Non
         )
     coverage = _seen(rgba, folder)
     if coverage is None:
-        raise InputError(
+        raise NotCutOutError(
             f"{name}: is opaque, and the model's foreground network is not sure to see an object; {CURE}"
         )
     return _with_edges(rgba, coverage, name)
@@ -195,7 +195,7 @@ def _checked(alpha: Float[Tensor, "h w"], name: str) -> Float[Tensor, "h w"]:
     share = float(kept.float().mean())
     if share < _SMALLEST_SHARE or share > 1 - _SMALLEST_SHARE:
         found = "nothing" if share < 0.5 else "no background"
-        raise InputError(f"{name}: is opaque everywhere, and {found} was found in it; {CURE}")
+        raise NotCutOutError(f"{name}: is opaque everywhere, and {found} was found in it; {CURE}")
     return torch.where(solid & ~kept, torch.zeros_like(alpha), alpha)
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from sparsegen.formats.images import to_pil
-from sparsegen.photos import open_photo, without_masks
+from sparsegen.photos import open_photo
 from sparsegen.pose import CameraEstimate
 from sparsegen.serving.files import at_a_path
 
@@ -52,7 +52,7 @@ def cut_out_small(picture: Picture, name: str, model: Path) -> Picture:
     `model` is the folder of the model that it is for. Raises `InputError`, which calls the picture by `name`.
     """
     assert isinstance(picture.content, bytes)
-    with without_masks(), at_a_path(picture.content, name) as path:
+    with at_a_path(picture.content, name) as path:
         photo = open_photo(path, model=model)
     rgba = photo.rgba
     seen = rgba[3] > 0
