@@ -117,13 +117,29 @@ def test_a_wrong_direction_is_no_better_for_framing_the_object_smaller(pipeline,
 
 
 def test_a_guess_in_front_is_likelier_than_the_head_says():
-    """Chances of 0.6 behind, 0.3 in front and 0.1 that no guess has become 0.6 to 0.9 to 0.1."""
-    behind, front = Direction(150, 20, 0.6), Direction(-30, 20, 0.3)
+    """Chances of 0.5 behind, 0.35 in front and 0.15 that no guess has become 0.5 to 0.7 to 0.15."""
+    behind, front = Direction(150, 20, 0.5), Direction(-30, 20, 0.35)
     first, second = _in_front_first([behind, front])
     assert (first.azimuth, second.azimuth) == (-30, 150)
-    assert FRONT_ODDS == 3
-    assert (first.chance, second.chance) == pytest.approx((0.9 / 1.6, 0.6 / 1.6))
-    assert _in_front_first([behind]) == [Direction(150, 20, 0.6)]
+    assert FRONT_ODDS == 2
+    assert (first.chance, second.chance) == pytest.approx((0.7 / 1.35, 0.5 / 1.35))
+    assert _in_front_first([behind]) == [Direction(150, 20, 0.5)]
+
+
+@pytest.mark.parametrize(("error", "best"), [(0.058, 30.0), (0.055, -60.0)])
+def test_a_less_likely_rival_has_to_render_that_much_better(pipeline, monkeypatch, error, best):
+    """Against chances of 0.75 to 0.25 errors have to be apart by the square root of three."""
+    first, second = (cell_targets(torch.tensor([a]), torch.tensor([26.0])) for a in (30.0, -60.0))
+    head = Undecided((30.0, 26.0), (-60.0, 26.0))
+    head.logits = (0.75 * first[0] + 0.25 * second[0]).log()
+
+    def tried(pipeline, rgba, angles):
+        assert [round(azimuth) for azimuth, _ in angles] == [30, -60]
+        return [CameraEstimate(a, e, each) for (a, e), each in zip(angles, (0.1, error), strict=True)]
+
+    monkeypatch.setattr(pose, "_try", tried)
+    found = estimate_camera(replace(pipeline, camera_head=head), read_photo(EXAMPLES / "car.png"))
+    assert found[0].azimuth == pytest.approx(best, abs=1)
 
 
 @pytest.mark.slow

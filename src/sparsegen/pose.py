@@ -1,10 +1,10 @@
 """Where a photo was taken from.
 
-A model's camera head guesses it at once; where two guesses are about as likely, and where a model has no
-camera head, the network itself decides. An object generated under a wrong camera does not look like the
-photo from that camera. So: generate under several cameras, render each object from its own camera, and
-keep the camera whose rendering agrees best with the photo, first on a coarse grid of angles, then on finer
-ones around the best.
+A model's camera head guesses it at once; where other guesses rival the likeliest, the network itself has a
+say, and where a model has no camera head, it decides. An object generated under a wrong camera does not look
+like the photo from that camera. So: generate under several cameras, render each object from its own camera,
+and keep the camera whose rendering agrees best with the photo, first on a coarse grid of angles, then on
+finer ones around the best.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ _HEAD_FRAME = (128, 0.67, (0.5, 0.5))
 ALPHA_WEIGHT = 0.5
 # Guesses of the head that are this likely beside the likeliest rival it.
 RIVAL = 0.25
+# Rivals are judged by how badly they render the photo, over their chances to this power.
+CHANCE_POWER = 0.5
 # Photos are assumed to show the front more often than the rear, and of cars unlike those of its training the
 # head takes more for seen from behind than the other way round: a guess in front is so much likelier.
-FRONT_ODDS = 3.0
+FRONT_ODDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def _from_grid(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraE
 
 @torch.no_grad()
 def _from_head(pipeline: Pipeline, head: CameraHead, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
-    """The head's guesses, likeliest first; rivals of the likeliest by how well they render the photo."""
+    """The head's guesses, likeliest first; rivals of the likeliest by how well they render the photo, too."""
     crop = _head_crop(head, rgba, pipeline.device)
     guesses = _in_front_first(likely_directions(head.directions_of(crop[None])[0].float().cpu()))
     estimates = [CameraEstimate(g.azimuth, g.elevation, math.nan, g.chance) for g in guesses]
@@ -156,7 +158,7 @@ def _from_head(pipeline: Pipeline, head: CameraHead, rgba: Float[Tensor, "4 h w"
     if rivals > 1:
         tried = _try(pipeline, rgba, [(e.azimuth, e.elevation) for e in estimates[:rivals]])
         judged = [replace(e, error=t.error) for e, t in zip(estimates, tried, strict=False)]
-        estimates[:rivals] = sorted(judged, key=lambda e: e.error)
+        estimates[:rivals] = sorted(judged, key=lambda e: e.error / (e.chance or 1.0) ** CHANCE_POWER)
     return estimates
 
 
