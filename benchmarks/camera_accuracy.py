@@ -43,8 +43,9 @@ def main() -> None:
         for index in tqdm(range(args.objects), leave=False):
             rgba = torch.from_numpy(viewsets.images[index, view].copy()).permute(2, 0, 1) / 255
             best = estimate_camera(pipeline, rgba)[0]
-            turns.append(abs((best.azimuth - azimuth + 180) % 360 - 180))
-            rises.append(abs(best.elevation - elevation))
+            turn, rise = best.away_from(azimuth, elevation)
+            turns.append(turn)
+            rises.append(rise)
             focal_length = (
                 FILM_DIAGONAL * float(viewsets.cameras.Ks[index, view, 0, 0]) / math.hypot(*rgba.shape[1:])
             )

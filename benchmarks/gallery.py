@@ -152,7 +152,7 @@ def _render(gaussians: Gaussians, views: Views, size: int | None = None) -> Floa
 def _angles_off(camera: CameraEstimate, given: Views) -> tuple[float, float]:
     """Degrees that azimuth and elevation are off."""
     azimuth, elevation = (float(x) for x in directions_to(given.cameras.centers[0, 0]))
-    return abs((camera.azimuth - azimuth + 180) % 360 - 180), abs(camera.elevation - elevation)
+    return camera.away_from(azimuth, elevation)
 
 
 def _decibels(pictures: Float[Tensor, "v 3 h w"], truth: Views) -> float:

@@ -53,6 +53,10 @@ class CameraEstimate:
     error: float
     chance: float | None = None
 
+    def away_from(self, azimuth: float, elevation: float) -> tuple[float, float]:
+        """How far it is from a direction in degrees: in azimuth and in elevation, both at least 0."""
+        return _apart(self.azimuth, azimuth), abs(self.elevation - elevation)
+
 
 def estimate_camera(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
     """Cameras from which a cut-out photo may have been taken, best first, far apart from each other.

@@ -77,6 +77,8 @@ def test_matrices_that_are_cut_up_are_no_matter_for_muon():
         ("anchor_sampling=no", r"^anchor_sampling=no: expected off, anchors or gaussians"),
         ("flow=maybe", r"^model\.flow=maybe: "),
         ("position_encoding=3x", r"^position_encoding=3x: "),
+        ("rough_probability=2", r"^sampling\.rough_probability=2: expected a share"),
+        ("data.clutter=things", r"^data\.clutter: only rough cut-outs .* set sampling\.rough_probability"),
         ("+extra=1", r"^\+extra: no such setting"),
     ],
 )
@@ -84,6 +86,11 @@ def test_bad_settings_are_named_in_one_line(override, expected):
     with pytest.raises(InputError, match=expected) as caught:
         compose_config([*ENOUGH, override])
     assert "\n" not in str(caught.value)
+
+
+def test_shuffled_inputs_cannot_be_rough():
+    with pytest.raises(InputError, match=r"^sampling\.rough_probability: shuffled"):
+        compose_config([*ENOUGH, "shuffled_inputs=true", "rough_probability=0.5"])
 
 
 def test_a_run_needs_data_and_an_end():

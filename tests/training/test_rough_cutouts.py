@@ -1,15 +1,21 @@
 """Rough cut-outs: objects with parts of what stands around them, and without parts of themselves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from discs import striped_discs
 from torch import nn
 
+from sparsegen.data.packed import save_packed
+from sparsegen.data.sampling import Sampler, SamplingConfig
+from sparsegen.errors import InputError
 from sparsegen.metrics import alpha_iou
 from sparsegen.models.foreground import ForegroundConfig, ForegroundNet
 from sparsegen.training.camera_head import CameraHeadTraining, camera_batch
-from sparsegen.training.rough_cutouts import rough_cut_outs
+from sparsegen.training.rough_cutouts import RoughInputs, rough_cut_outs
+from sparsegen.training.run import train
 from sparsegen.training.scenes import Scenery
 
 
@@ -88,3 +94,56 @@ def test_a_share_of_the_camera_heads_pictures_is_rough_and_framed_as_it_was_cut(
     right = (cut - whole)[:16, 1][changed[:16]]
     assert (right > 0.05).all()
     assert all(torch.equal(a, b) for a, b in zip(batches[0][1:3], batches[1][1:3], strict=True))
+
+
+def half_rough(probability, seed=0, clean=(0, 0, 1.0)):
+    """A batch of eight objects before and after the network sees some of them cut in half."""
+    viewsets, _, alphas = discs()
+    half = alphas[0].clone()
+    half[:, :32] = 0
+    sampling = SamplingConfig(views=3, clean_probabilities=list(clean), noised_probabilities=[0, 1.0])
+    batch = Sampler(viewsets, sampling, batch_size=8).batch(0, 0)
+    rough = RoughInputs(Scenery(viewsets), Fixed(half, 100.0), probability, seed)
+    return batch, rough(batch, 0)
+
+
+def test_clean_inputs_of_some_objects_are_rough_and_nothing_else():
+    batch, rough = half_rough(0.5)
+    assert rough.targets is batch.targets
+    assert torch.equal(rough.inputs.images[:, 2:], batch.inputs.images[:, 2:])  # the noised ones
+    changed = (rough.inputs.images != batch.inputs.images)[:, :2].any(2)  # (b, v, h, w)
+    cut = changed.any(1).any(1).any(1)
+    assert 2 <= cut.sum() <= 6
+    left, right = rough.inputs.images[cut][:, :2, :, :, :28], rough.inputs.images[cut][:, :2, :, :, 36:]
+    assert (left == 1).all()  # that half is lost
+    assert (right - batch.inputs.images[cut][:, :2, :, :, 36:]).abs().mean() < 0.01  # this one is as it was
+
+
+def test_rough_inputs_follow_from_seed_and_step():
+    (_, first), (_, again), (_, other) = half_rough(0.5), half_rough(0.5), half_rough(0.5, seed=1)
+    assert torch.equal(first.inputs.images, again.inputs.images)
+    assert not torch.equal(first.inputs.images, other.inputs.images)
+
+
+def test_batches_without_clean_views_stay_as_they_are():
+    batch, rough = half_rough(1.0, clean=(1.0,))
+    assert rough is batch
+
+
+def test_a_run_sees_rough_inputs(tiny_config, two_balls, tmp_path, monkeypatch):
+    save_packed(two_balls, tmp_path / "balls.pack")
+    data = replace(tiny_config.data, train=str(tmp_path / "balls.pack"))
+    seen = []
+    monkeypatch.setattr(RoughInputs, "__call__", lambda self, batch, step: seen.append(step) or batch)
+    for probability, steps in ((0.0, []), (0.5, [0, 1])):
+        sampling = replace(tiny_config.sampling, rough_probability=probability)
+        train(replace(tiny_config, name=f"{probability}", data=data, sampling=sampling, max_steps=2))
+        assert seen == steps
+
+
+def test_rough_inputs_need_alphas(tiny_config, two_balls, tmp_path):
+    save_packed(replace(two_balls, has_alpha=False), tmp_path / "opaque.pack")
+    data = replace(tiny_config.data, train=str(tmp_path / "opaque.pack"))
+    sampling = replace(tiny_config.sampling, rough_probability=0.5)
+    with pytest.raises(InputError, match=r"opaque\.pack: its pictures have no alpha"):
+        train(replace(tiny_config, data=data, sampling=sampling, anchors="model"))

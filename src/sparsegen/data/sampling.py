@@ -23,14 +23,17 @@ class SamplingConfig:
     `clean_probabilities[n]` is the chance that the network sees n clean views of a batch's objects, and
     `noised_probabilities[n]` n noised ones; the rest of the `views` is dropped from the input and only
     reconstructed. `clean_probabilities[0]` is the share of "hard" batches without any clean view.
-    `shuffled_inputs` shows the network the views of the batch's next object: what it then learns owes
-    nothing to its input, the baseline that tells how much a picture is worth.
+    `rough_probability` is the share of objects whose clean views the network sees as rough cut-outs, as those
+    of photographs are (`sparsegen.training.rough_cutouts`). `shuffled_inputs` shows the network the views of
+    the batch's next object: what it then learns owes nothing to its input, the baseline that tells how much a
+    picture is worth.
     """
 
     views: int = 5
     clean_probabilities: list[float] = field(default_factory=lambda: [0.1, 0.55, 0.35])
     noised_probabilities: list[float] = field(default_factory=lambda: [0.2, 0.2, 0.2, 0.4])
     pure_noise_probability: float = 0.3
+    rough_probability: float = 0.0
     shuffled_inputs: bool = False
 
 

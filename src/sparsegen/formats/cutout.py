@@ -54,6 +54,14 @@ def whole(rgba: Float[Tensor, "4 h w"], size: int) -> tuple[Float[Tensor, "3 s s
     return _resample(rgba, size, (height / 2, width / 2), max(height, width))
 
 
+def straight_color(
+    images: Float[Tensor, "*b 3 h w"], alphas: Float[Tensor, "*b h w"]
+) -> Float[Tensor, "*b 3 h w"]:
+    """The object's own color in pictures over white; where there is next to none of it, it means nothing."""
+    alpha = alphas[..., None, :, :]
+    return ((images - (1 - alpha)) / alpha.clamp_min(1e-3)).clamp(0, 1)
+
+
 def is_cut_out(rgba: Float[Tensor, "4 h w"]) -> bool:
     """Whether the alpha of a picture says what is object and what is not."""
     return bool((rgba[3] < 0.99).float().mean() > 1e-3)

@@ -31,10 +31,13 @@ _CONFIGS = Path(__file__).parent.parent / "configs"
 
 @dataclass
 class DataConfig:
-    """Packed viewset files or SRN folders; without `val` a run is not validated."""
+    """Packed viewset files or SRN folders; without `val` a run is not validated. `backgrounds` and `clutter`
+    are folders of photographs and of cut-out pictures of other things, for rough cut-outs."""
 
     train: str = MISSING
     val: str | None = None
+    backgrounds: str | None = None
+    clutter: str | None = None
     strict: bool = False  # a broken object stops the run instead of being left out
 
 
@@ -193,10 +196,24 @@ def _check_values(config: TrainConfig) -> None:
         raise InputError(f"optimizer.matrices={config.optimizer.matrices}: expected {' or '.join(MATRICES)}")
     if config.optimizer.matrices == "muon" and config.strategy == "fsdp":
         raise InputError("optimizer.matrices=muon: FSDP cuts matrices up; expected strategy=ddp, or adamw")
+    _check_rough_inputs(config)
     config.model.check()
     _check_queries(config)
     if not picture_terms(config.loss):
         raise InputError("loss: every term that looks at pictures is 0; give one of them a weight")
+
+
+def _check_rough_inputs(config: TrainConfig) -> None:
+    probability = config.sampling.rough_probability
+    if not 0 <= probability <= 1:
+        raise InputError(f"sampling.rough_probability={probability:g}: expected a share from 0 to 1")
+    if probability and config.sampling.shuffled_inputs:
+        raise InputError("sampling.rough_probability: shuffled inputs have no rough cut-outs; set it to 0")
+    for name in ("backgrounds", "clutter"):
+        if getattr(config.data, name) is not None and not probability:
+            raise InputError(
+                f"data.{name}: only rough cut-outs are made of it; set sampling.rough_probability, as to 0.35"
+            )
 
 
 def _check_queries(config: TrainConfig) -> None:

@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from sparsegen.formats.cutout import straight_color
+
 
 def disguised(crops: Float[Tensor, "b 4 s s"], generator: torch.Generator) -> Float[Tensor, "b 4 s s"]:
     """Pictures as other cameras, lights and paints would show the object; what is outside it stays white.
@@ -25,8 +27,7 @@ def disguised(crops: Float[Tensor, "b 4 s s"], generator: torch.Generator) -> Fl
     soft = F.avg_pool2d(F.avg_pool2d(crops[blurred] - white, 3, 1, 1), 3, 1, 1) + white
     crops = crops.index_put((blurred,), soft)
     color, alpha = crops[:, :3], crops[:, 3:]
-    # Straight color of the object; where there is next to none of it, what stands there does not count.
-    inside = ((color - (1 - alpha)) / alpha.clamp_min(1e-3)).clamp(0, 1)
+    inside = straight_color(color, alpha[:, 0])
     exchanged = inside[torch.arange(count)[:, None], draw(3).argsort(1)]
     inside = torch.where(draw(1, 1, 1) < 0.2, exchanged, inside)
     gray = inside.mean(dim=1, keepdim=True)

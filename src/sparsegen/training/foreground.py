@@ -41,10 +41,10 @@ def train_foreground(
 ) -> ForegroundNet:
     """A trained network, in eval mode; it goes on from `start` where one is given, in place.
 
-    A new network begins with the trunk of the shipped one,
-    which knows photographs of everything. Its first stages stay as they are, and the others change slowly,
-    which keeps general what is learned from drawn objects. The learning rate falls over the steps or the
-    clock, whichever is further; SIGINT and SIGTERM end training early with what was learned.
+    A new network begins with the trunk of the shipped one, which knows photographs of everything. Its first
+    stages stay as they are, and the others change slowly, which keeps general what is learned from drawn
+    objects. The learning rate falls over the steps or the clock, whichever is further; SIGINT and SIGTERM end
+    training early with what was learned.
     """
     torch.manual_seed(recipe.seed)
     net = (start or _new_net()).train()

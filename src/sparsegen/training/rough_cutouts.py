@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from sparsegen.data.sampling import Batch
+from sparsegen.formats.cutout import straight_color
 from sparsegen.metrics import alpha_iou
 from sparsegen.models.folding import native_bfloat16
 from sparsegen.models.foreground import ForegroundNet
@@ -32,23 +36,61 @@ def rough_cut_outs(
     scenery: Scenery,
     rng: np.random.Generator,
     generator: torch.Generator,
+    developed: bool = True,
 ) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b s s"]]:
     """Pictures of objects over white, with their coverage: laid over backgrounds in place, and cut out again
-    by a foreground network that makes more mistakes than it would."""
-    size, count = net.config.size, len(images)
-    rgba = F.interpolate(torch.cat([images, alphas[:, None]], dim=1), (size, size), mode="bilinear")
-    alpha = rgba[:, 3:]
-    color = ((rgba[:, :3] - (1 - alpha)) / alpha.clamp_min(1e-3)).clamp(0, 1)
-    pictures, seen = before_backgrounds(scenery, color, alpha[:, 0], rng, generator)
+    by a foreground network that makes more mistakes than it would.
+
+    `developed` is that of `before_backgrounds`: without it the objects keep their colors.
+    """
+    size, seen_at = images.shape[-1], net.config.size
+    color = straight_color(images, alphas)
+    pictures, seen = before_backgrounds(scenery, color, alphas, rng, generator, developed)
     with torch.autocast("cpu", torch.bfloat16, enabled=native_bfloat16("cpu")):
-        logits = net(pictures)
-    noise = torch.randn(count, 1, _GRID, _GRID, generator=generator)
-    noise = F.interpolate(noise, (size, size), mode="bicubic")[:, 0]
-    strength = _DISTURBANCE * torch.rand(count, 1, 1, generator=generator)
+        logits = net(F.interpolate(pictures, (seen_at, seen_at), mode="bilinear", antialias=True))
+    noise = torch.randn(len(images), 1, _GRID, _GRID, generator=generator)
+    noise = F.interpolate(noise, (seen_at, seen_at), mode="bicubic")[:, 0]
+    strength = _DISTURBANCE * torch.rand(len(images), 1, 1, generator=generator)
     found = (_SHARPNESS * (logits.float() + strength * noise)).sigmoid()
+    found = F.interpolate(found[:, None], (size, size), mode="bilinear", antialias=True)
     reach = round(_REACH * size)
-    found = found * F.max_pool2d(alpha, 2 * reach + 1, 1, reach)[:, 0]
-    cut = torch.cat([pictures * found[:, None] + 1 - found[:, None], found[:, None]], dim=1)
-    cut = F.interpolate(cut, images.shape[-2:], mode="bilinear", antialias=True)
-    kept = (alpha_iou(found, seen) >= _LEAST_OVERLAP)[:, None, None]  # NaN, where nothing is seen, is not
-    return torch.where(kept[:, None], cut[:, :3], images), torch.where(kept, cut[:, 3], alphas)
+    found = found * F.max_pool2d(alphas[:, None], 2 * reach + 1, 1, reach)
+    kept = alpha_iou(found[:, 0], seen) >= _LEAST_OVERLAP  # NaN, where nothing is seen, is not
+    cut = torch.where(kept[:, None, None, None], pictures * found + 1 - found, images)
+    return cut, torch.where(kept[:, None, None], found[:, 0], alphas)
+
+
+class RoughInputs:
+    """Makes the clean pictures that the network sees of some objects rough cut-outs, while what it has to
+    reconstruct stays as it is: what is lost has to be completed, and what does not belong left away.
+
+    Which objects, and how, follows from the seed, the step and the process. The work is done on the CPU.
+    """
+
+    def __init__(
+        self, scenery: Scenery, net: ForegroundNet, probability: float, seed: int = 0, rank: int = 0
+    ) -> None:
+        self.scenery = scenery
+        self.net = net
+        self.probability = probability
+        self.seed = (seed, 4, rank)
+
+    def __call__(self, batch: Batch, step: int) -> Batch:
+        rng = np.random.default_rng((*self.seed, step))
+        some = np.flatnonzero(rng.random(len(batch.object_ids)) < self.probability)
+        if not (batch.clean and len(some)):
+            return batch
+        clean = batch.targets.select(slice(batch.clean)).objects(torch.from_numpy(some)).to("cpu")
+        assert clean.alphas is not None
+        rough, _ = rough_cut_outs(
+            self.net,
+            clean.images.flatten(0, 1),
+            clean.alphas.flatten(0, 1),
+            self.scenery,
+            rng,
+            torch.Generator().manual_seed(int(rng.integers(2**62))),
+            developed=False,
+        )
+        images = batch.inputs.images.clone()
+        images[torch.from_numpy(some), : batch.clean] = rough.view_as(clean.images).to(images)
+        return replace(batch, inputs=replace(batch.inputs, images=images))

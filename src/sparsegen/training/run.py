@@ -14,7 +14,13 @@ from sparsegen.errors import InputError
 from sparsegen.formats.files import make_folder, writing
 from sparsegen.models import ModelConfig, Network, NetworkConfig, SparseGen
 from sparsegen.models.growth import grow, grows
-from sparsegen.models.pretrained import load_pretrained, load_state, save_pretrained
+from sparsegen.models.pretrained import (
+    SHIPPED_WEIGHTS,
+    load_foreground_net,
+    load_pretrained,
+    load_state,
+    save_pretrained,
+)
 from sparsegen.training.anchors import EXTENT, hull_anchors
 from sparsegen.training.checkpoints import CheckpointFolder, load_checkpoint
 from sparsegen.training.config import TrainConfig, load_config, save_config
@@ -23,6 +29,8 @@ from sparsegen.training.devices import build_fabric, leave_together, lost_peers
 from sparsegen.training.logs import logger
 from sparsegen.training.losses import picture_terms
 from sparsegen.training.objective import ELASTIC_MIN_SHARE, has_idle_parameters, prefix_size
+from sparsegen.training.rough_cutouts import RoughInputs
+from sparsegen.training.scenes import Scenery, load_photographs, load_things
 from sparsegen.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -80,7 +88,8 @@ def _train(
     """The part of a run that each of its processes goes through."""
     torch.manual_seed(config.seed)
     model = fresh_model(config, train_set) if latest is None else config.model.build()
-    trainer = Trainer(config, model, fabric, folder, train_set, val_set)
+    rough = _rough_inputs(config, train_set, fabric.global_rank)
+    trainer = Trainer(config, model, fabric, folder, train_set, val_set, rough_inputs=rough)
     if latest is not None:
         trainer.resume(latest)
     if fabric.is_global_zero:
@@ -96,6 +105,23 @@ def _train(
     if ended == "finished" and fabric.is_global_zero:
         logger.info("weights: %s", export_weights(folder))
     return ended
+
+
+def _rough_inputs(config: TrainConfig, train_set: Viewsets, rank: int) -> RoughInputs | None:
+    """What makes inputs rough, where the configuration asks for it, by the foreground network of the weights
+    that the run begins with, or by the shipped one."""
+    data, probability = config.data, config.sampling.rough_probability
+    if not probability:
+        return None
+    if not train_set.has_alpha:
+        raise InputError(
+            f"{data.train}: its pictures have no alpha; sampling.rough_probability needs cut-out objects"
+        )
+    net = load_foreground_net(Path(config.init or SHIPPED_WEIGHTS)) or load_foreground_net(SHIPPED_WEIGHTS)
+    assert net is not None
+    photographs = [] if data.backgrounds is None else load_photographs(Path(data.backgrounds))
+    things = [] if data.clutter is None else load_things(Path(data.clutter))
+    return RoughInputs(Scenery(train_set, photographs, things), net, probability, config.seed, rank)
 
 
 def fresh_model(config: TrainConfig, train_set: Viewsets) -> Network:

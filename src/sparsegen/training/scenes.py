@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from sparsegen.data.packed import Viewsets
 from sparsegen.errors import InputError
-from sparsegen.formats.cutout import is_cut_out, object_boxes, scaled_down
+from sparsegen.formats.cutout import is_cut_out, object_boxes, scaled_down, straight_color
 from sparsegen.formats.images import load_image, pictures_below
 from sparsegen.training.disguises import disguised
 
@@ -85,8 +85,12 @@ def before_backgrounds(
     alpha: Float[Tensor, "b s s"],
     rng: np.random.Generator,
     generator: torch.Generator,
+    developed: bool = True,
 ) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b s s"]]:
-    """Opaque pictures of what is given in straight color and coverage, and what of that coverage is seen."""
+    """Opaque pictures of what is given in straight color and coverage, and what of that coverage is seen.
+
+    Each has an exposure, a tint, blur and noise of its own, unless `developed` is false.
+    """
     count, size = len(color), color.shape[-1]
     pictures = drawn_backgrounds(count, size, generator)
     for index in np.flatnonzero(rng.random(count) < _PHOTOGRAPHED).tolist() if scenery.photographs else ():
@@ -109,7 +113,7 @@ def before_backgrounds(
         thing, covered = _placed(_some_things(scenery.things, count, rng), size, _BEFORE, generator)
         lay(thing, covered)
         alpha = (1 - covered) * alpha
-    return _developed(pictures, generator), alpha
+    return _developed(pictures, generator) if developed else pictures, alpha
 
 
 def load_photographs(folder: Path) -> list[Float[Tensor, "3 h w"]]:
@@ -195,8 +199,7 @@ def _some_objects(
     views = viewsets.views(rng.integers(total, size=count), rng.integers(view_count, size=(count, 1)))
     assert views.alphas is not None
     rgba = disguised(torch.cat([views.images[:, 0], views.alphas[:, :1]], dim=1), generator)
-    alpha = rgba[:, 3:]
-    return torch.cat([(rgba[:, :3] - (1 - alpha)) / alpha.clamp_min(1e-3), alpha], dim=1)
+    return torch.cat([straight_color(rgba[:, :3], rgba[:, 3]), rgba[:, 3:]], dim=1)
 
 
 def _some_things(

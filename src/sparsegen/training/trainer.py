@@ -29,6 +29,7 @@ from sparsegen.training.objective import Objective, training_renderer
 from sparsegen.training.optimization import build_optimizer, learning_rate, set_learning_rate
 from sparsegen.training.pacing import Due, ending_signals
 from sparsegen.training.perceptual import perceptual_distance
+from sparsegen.training.rough_cutouts import RoughInputs
 from sparsegen.training.sharding import shared_moments, shared_weights, whole, whole_state
 from sparsegen.training.validation import Validator
 
@@ -55,11 +56,13 @@ class Trainer:
         train_set: Viewsets,
         val_set: Viewsets | None = None,
         renderer: Renderer = training_renderer,
+        rough_inputs: RoughInputs | None = None,
     ) -> None:
         self.config = config
         self.fabric = fabric
         self.folder = folder
         self.renderer = renderer
+        self.rough_inputs = rough_inputs
         self.checkpoints = CheckpointFolder(folder / "checkpoints", config.checkpoints_kept)
         self.model = model.to(fabric.device).train()
         if config.anchors == "fixed_random":
@@ -150,6 +153,8 @@ class Trainer:
         config, watch = self.config, self.watch
         watch.lap("other")
         batch = self.sampler.batch(self.step, self.samples)
+        if self.rough_inputs is not None:
+            batch = self.rough_inputs(batch, self.step)
         watch.lap("data")
         loss, terms = self._loss(batch)
         since_start = self.step - self.warm_from
