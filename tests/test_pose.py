@@ -1,5 +1,6 @@
 """Cameras of photos: against the ones that the shipped examples were rendered from."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from sparsegen import pose
-from sparsegen.formats.cutout import object_boxes
+from sparsegen.formats.cutout import level, object_boxes
 from sparsegen.generation import Pipeline
 from sparsegen.models.camera_head import CameraHeadConfig, Direction, Framing, cell_targets
 from sparsegen.photos import frame, read_photo
@@ -18,6 +19,7 @@ from sparsegen.pose import (
     _in_front_first,
     estimate_camera,
     estimate_or_keep,
+    estimate_roll,
     view_from,
 )
 
@@ -196,3 +198,45 @@ def test_without_a_lens_the_head_says_how_far_away_the_camera_was(pipeline):
     torch.testing.assert_close(views.images, frame(rgba, 128, -36.0, 26.0, distance=2.1).images)
     told = view_from(head, rgba, -36.0, 26.0, focal_length=35.0)
     assert told.cameras.centers.norm().item() != pytest.approx(2.1, abs=0.2)
+
+
+class Tilted(Undecided):
+    """A camera head that finds every picture turned clockwise by so many degrees."""
+
+    config = CameraHeadConfig(rolls=True)
+
+    def __init__(self, roll):
+        super().__init__((-36.0, 26.0), (-36.0, 26.0))
+        self.roll = roll
+
+    def rolls_of(self, crops):
+        return torch.full((len(crops),), self.roll)
+
+
+def test_a_tilted_picture_is_turned_level_before_anything_else(pipeline):
+    """The same object, seen by the same lens at the same distance, from a tilted camera and a level one."""
+    rgba = read_photo(EXAMPLES / "car.png")
+    tilted = level(rgba, -9.0)  # on a larger canvas, which a lens of another number shows
+    focal_length = 60.0 * math.hypot(*rgba.shape[1:]) / math.hypot(*tilted.shape[1:])
+    seen = replace(pipeline, camera_head=Tilted(9.0))
+    assert estimate_roll(seen, tilted) == 9
+    truth = view_from(seen, rgba, focal_length=60.0, roll=0.0)
+    for given in (None, 9.0):
+        found = view_from(seen, tilted, focal_length=focal_length, roll=given)
+        torch.testing.assert_close(found.cameras.viewmats, truth.cameras.viewmats, rtol=0, atol=0.02)
+        assert (found.images - truth.images).square().mean() < 2e-4
+    as_it_is = view_from(seen, tilted, focal_length=focal_length, roll=0.0)
+    assert (as_it_is.images - truth.images).square().mean() > 2e-3
+
+
+@pytest.mark.parametrize(("roll", "found"), [(2.0, 0.0), (-2.0, 0.0), (3.0, 3.0), (-3.0, -3.0)])
+def test_what_is_about_level_stays_as_it_is(pipeline, roll, found):
+    assert (
+        estimate_roll(replace(pipeline, camera_head=Tilted(roll)), read_photo(EXAMPLES / "car.png")) == found
+    )
+
+
+def test_without_a_head_that_says_rolls_pictures_are_level(pipeline):
+    rgba = read_photo(EXAMPLES / "car.png")
+    for head in (None, Undecided((0.0, 10.0), (90.0, 20.0))):
+        assert estimate_roll(replace(pipeline, camera_head=head), rgba) == 0

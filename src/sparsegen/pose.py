@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparsegen.errors import InputError
-from sparsegen.formats.cutout import fit
+from sparsegen.formats.cutout import fit, level
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.models.camera_head import APART, CameraHead, Direction, crop_to_object, likely_directions
@@ -38,6 +38,8 @@ ALPHA_WEIGHT = 0.5
 RIVAL = 0.25
 # Rivals are judged by how badly they render the photo, over their chances to this power.
 CHANCE_POWER = 0.5
+# Degrees; pictures that seem tilted by less are left as they are.
+LEAST_ROLL = 2.5
 # Photos are assumed to show the front more often than the rear, and of cars unlike those of its training the
 # head takes more for seen from behind than the other way round: a guess in front is so much likelier.
 FRONT_ODDS = 2.0
@@ -45,8 +47,8 @@ FRONT_ODDS = 2.0
 
 @dataclass(frozen=True)
 class CameraEstimate:
-    """A camera on the training sphere, in degrees, how badly its object renders the photo (NaN if that was
-    not tried), and how likely the camera head finds it, None without one."""
+    """A level camera on the training sphere, in degrees, how badly its object renders the photo (NaN if that
+    was not tried), and how likely the camera head finds it, None without one."""
 
     azimuth: float
     elevation: float
@@ -58,11 +60,24 @@ class CameraEstimate:
         return _apart(self.azimuth, azimuth), abs(self.elevation - elevation)
 
 
-def estimate_camera(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[CameraEstimate]:
+def estimate_roll(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> float:
+    """By how many degrees a cut-out photo's object is turned clockwise in it; 0 for a photo about level, and
+    without a camera head that says it."""
+    head = pipeline.camera_head
+    if head is None or not head.config.rolls:
+        return 0.0
+    roll = float(head.rolls_of(_head_crop(head, rgba, pipeline.device)[None]))
+    return roll if abs(roll) >= LEAST_ROLL else 0.0
+
+
+def estimate_camera(
+    pipeline: Pipeline, rgba: Float[Tensor, "4 h w"], roll: float | None = None
+) -> list[CameraEstimate]:
     """Cameras from which a cut-out photo may have been taken, best first, far apart from each other.
 
-    Raises `InputError` where neither a camera head nor the network can tell.
+    `roll` is that of `view_from`. Raises `InputError` where neither a camera head nor the network can tell.
     """
+    rgba = _upright(pipeline, rgba, roll)
     if pipeline.camera_head is not None:
         return _from_head(pipeline, pipeline.camera_head, rgba)
     if not pipeline.model.knows_cameras:  # its objects look like the photo under any
@@ -73,16 +88,20 @@ def estimate_camera(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> list[Ca
 
 
 def estimate_or_keep(
-    pipeline: Pipeline, rgba: Float[Tensor, "4 h w"], known: tuple[float | None, float | None]
+    pipeline: Pipeline,
+    rgba: Float[Tensor, "4 h w"],
+    known: tuple[float | None, float | None],
+    roll: float | None = None,
 ) -> list[CameraEstimate]:
     """A photo's own estimates; those of known azimuth and elevation (degrees) are that camera alone.
 
-    Where only one of the two is known, the other is that of the estimate which comes nearest to it.
+    Where only one of the two is known, the other is that of the estimate which comes nearest to it. `roll` is
+    that of `view_from`.
     """
     azimuth, elevation = known
     if azimuth is not None and elevation is not None:
         return [CameraEstimate(azimuth, elevation, math.nan)]
-    estimates = estimate_camera(pipeline, rgba)
+    estimates = estimate_camera(pipeline, rgba, roll)
     if azimuth is not None:
         nearest = min(estimates, key=lambda e: _apart(e.azimuth, azimuth))
         return [CameraEstimate(azimuth, nearest.elevation, math.nan)]
@@ -106,18 +125,25 @@ def view_from(
     elevation: float | None = None,
     focal_length: float | None = None,
     size: int | None = None,
+    roll: float | None = None,
 ) -> Views:
     """A cut-out photo as the network takes it, if it was taken from a direction in degrees.
 
-    What is not given of the direction is estimated. The object is framed as the pipeline's camera head sees
-    it; as a typical one without a head. `focal_length`, the equivalent in millimetres on 35 mm film, says how
-    far away the object stood; else the head guesses that too. `size` is the picture's side in pixels, if not
-    the network's. Raises `InputError` if nothing of it is seen, or its direction cannot be told.
+    What is not given of the direction is estimated, and so is `roll`, by how many degrees the object is
+    turned clockwise in the picture, which is turned level. The object is framed as the pipeline's camera head
+    sees it; as a typical one without a head. `focal_length`, the equivalent in millimetres on 35 mm film,
+    says how far away the object stood; else the head guesses that too. `size` is the picture's side in
+    pixels, if not the network's. Raises `InputError` if nothing of it is seen, or its direction cannot be
+    told.
 
     >>> views = view_from(pipeline, read_photo("photo.jpg"))
     >>> gaussians = pipeline(views)[0]
     """
-    camera = estimate_or_keep(pipeline, rgba, (azimuth, elevation))[0]
+    upright = _upright(pipeline, rgba, roll)
+    if focal_length is not None:  # of a picture whose canvas has grown
+        focal_length *= math.hypot(*rgba.shape[1:]) / math.hypot(*upright.shape[1:])
+    rgba = upright
+    camera = estimate_or_keep(pipeline, rgba, (azimuth, elevation), roll=0.0)[0]
     azimuth, elevation = camera.azimuth, camera.elevation
     framing = None
     if pipeline.camera_head is not None:
@@ -128,6 +154,14 @@ def view_from(
         distance = distance_of(rgba, focal_length, azimuth, elevation, framing)
     size = size or pipeline.model.config.image_size
     return frame(rgba, size, azimuth, elevation, distance, framing)
+
+
+def _upright(
+    pipeline: Pipeline, rgba: Float[Tensor, "4 h w"], roll: float | None
+) -> Float[Tensor, "4 h2 w2"]:
+    """The picture turned level, by what its roll is or seems to be."""
+    roll = estimate_roll(pipeline, rgba) if roll is None else roll
+    return level(rgba, roll) if roll else rgba
 
 
 def _head_crop(
@@ -178,7 +212,7 @@ def _in_front_first(guesses: Sequence[Direction]) -> list[Direction]:
 def _try(
     pipeline: Pipeline, rgba: Float[Tensor, "4 h w"], angles: Sequence[tuple[float, float]]
 ) -> list[CameraEstimate]:
-    views = stack_views([view_from(pipeline, rgba, *pair) for pair in angles])
+    views = stack_views([view_from(pipeline, rgba, *pair, roll=0.0) for pair in angles])
     assert views.alphas is not None
     errors = rendering_errors(pipeline.reconstruct(views, layers="uncorrected"), views)
     # Some directions frame the object smaller: less of the picture is wrong then, not less of the object.

@@ -14,6 +14,7 @@ from PIL import Image
 from plyfile import PlyData
 
 from networks import build, small
+from sparsegen import pose
 from sparsegen.cameras import on_sphere
 from sparsegen.cli.main import main
 from sparsegen.formats.gaussian_files import load_gaussians
@@ -86,6 +87,22 @@ def test_the_angle_that_is_not_given_is_estimated_and_told(tmp_path, model, caps
     assert f"azimuth {found[1]} as given, elevation {found[2]}, it seems" in capsys.readouterr().out
     assert not run("generate", photo, "--azimuth", 10, "--framed", *common)
     assert "taken to be from azimuth 10, elevation 26" in capsys.readouterr().out
+
+
+def test_a_tilted_picture_is_told_of_and_turned_level_unless_its_roll_is_given(
+    tmp_path, model, capsys, monkeypatch
+):
+    """As if the model's head said so; the object of a picture left as it is is another."""
+    monkeypatch.setattr(pose, "estimate_roll", lambda pipeline, rgba: -7.2)
+    photo = save_blob(tmp_path / "photo.png")
+    made = {}
+    for given in ((), ("--roll", -7.2), ("--roll", 0)):
+        out = tmp_path / "".join(map(str, given))
+        assert not run("generate", photo, "--model", model, "--no-video", "-o", out, *given, *QUICK)
+        told = "photo.png: tilted counterclockwise by 7 degrees, it seems; --roll" in capsys.readouterr().out
+        assert told == (not given)
+        made[given] = (out / "photo.ply").read_bytes()
+    assert made[()] == made["--roll", -7.2] != made["--roll", 0]
 
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path, model):
@@ -265,6 +282,9 @@ def test_a_picture_without_an_object_can_be_given_a_mask(tmp_path, model, capsys
         (["p.png", "q.png", "--mask", "p.png"], "--mask"),
         (["p.png", "--matting", "magic"], "magic"),
         (["p.png", "--focal-length", "0"], "--focal-length"),
+        (["p.png", "--roll", "nan"], "--roll: expected -90 to 90"),
+        (["p.png", "--roll", "3", "--framed"], "--roll is of no use with --framed"),
+        (["p.png", "--roll", "3", "--together"], "--roll is of no use with --together"),
         (["p.png", "--refine", "-1"], "--refine"),
         (["p.png", "--detail", "--refine", "0"], "--detail"),
         (["--unconditional", "--detail"], "--detail"),

@@ -1,5 +1,7 @@
 """Cutting out and framing, against pictures whose coverage is known."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from sparsegen.errors import InputError
-from sparsegen.formats.cutout import cut_out, fit, is_cut_out, object_boxes, whole
+from sparsegen.formats.cutout import cut_out, fit, is_cut_out, level, object_boxes, turned, whole
 
 W, H = 200, 150
 
@@ -149,3 +151,37 @@ def test_boxes_have_edges_within_pixels():
     torch.testing.assert_close(object_boxes(coarse), expected)
     torch.testing.assert_close(object_boxes(torch.zeros(1, 20, 30)), torch.tensor([[0.0, 20, 0, 30]]))
     torch.testing.assert_close(object_boxes(fine), 16 * expected)
+
+
+@pytest.mark.parametrize("size", [None, (40, 50)])
+def test_a_picture_turned_by_ninety_degrees_has_its_right_below(size):
+    """Against the exact turn of its pixels, on a canvas of its own size and on a larger one."""
+    maps = torch.rand(1, 2, 24, 24)
+    moved = turned(maps, torch.tensor([90.0]), size)
+    exact = maps.rot90(-1, (2, 3))  # PyTorch counts counterclockwise
+    if size:
+        assert moved[0, 0, :8].abs().max() < 1e-4
+        assert moved[0, 0, :, :13].abs().max() < 1e-4
+        moved = moved[:, :, 8:32, 13:37]
+    torch.testing.assert_close(moved, exact, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("roll", [-30.0, 4.0, 12.0])
+def test_a_level_picture_shows_all_of_the_object_upright(roll):
+    """A bar to the picture's very corners: its ends lie in one row, as far apart as before, in its color."""
+    angle = math.radians(roll)
+    row, column = torch.meshgrid(torch.arange(80.0) - 39.5, torch.arange(120.0) - 59.5, indexing="ij")
+    along = column * math.cos(angle) + row * math.sin(angle)
+    across = row * math.cos(angle) - column * math.sin(angle)
+    bar = (across.abs() < 6) & (along.abs() < 50)
+    assert bar.sum() > 0
+    rgba = torch.rand(4, 80, 120)  # what is transparent has any color
+    rgba[:, bar] = torch.tensor([0.8, 0.3, 0.1, 1.0])[:, None]
+    rgba[3] = bar
+    found = level(rgba, roll)
+    top, bottom, left, right = object_boxes(found[3:])[0].tolist()
+    shown = bar.sum() / 12  # as long as it is in the picture, whose edges may cut it
+    assert (bottom - top, right - left) == (pytest.approx(12, abs=1.5), pytest.approx(shown, abs=8))
+    assert found[3].sum() == pytest.approx(float(bar.sum()), rel=0.01)
+    color = found[:3, found[3] > 0.99]
+    torch.testing.assert_close(color, torch.tensor([0.8, 0.3, 0.1])[:, None].expand_as(color))

@@ -3,14 +3,18 @@
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from asking import PATIENCE, done, opened, rows, send
 from sparsegen.cameras import RADIUS
+from sparsegen.formats.cutout import level
 from sparsegen.formats.gaussian_files import load_gaussians
+from sparsegen.models.camera_head import CameraHead, CameraHeadConfig
 from sparsegen.photos import distance_of, frame, read_photo
 from sparsegen.serving.limits import Limits
 from sparsegen.serving.studio import Studio
@@ -70,6 +74,28 @@ def test_a_noted_lens_says_how_far_away_the_object_stood_though_the_picture_is_c
         assert done(client, again)["cameras"] == [camera]
         distances.append(camera["distance"])
     assert 1.5 < distances[1] / distances[0] < 2.2
+
+
+class Tilted(CameraHead):
+    """Finds every picture turned clockwise by nine degrees."""
+
+    def rolls_of(self, crops):
+        return torch.full((len(crops),), 9.0)
+
+
+def test_a_tilted_picture_is_turned_level_and_the_page_told(serve, picture, pipeline, tmp_path):
+    head = Tilted(CameraHeadConfig(size=16, width=8, rolls=True)).eval()
+    client = serve(replace(pipeline, camera_head=head))
+    job = done(client, send(client, picture, elevation=20))
+    assert job["cameras"][0]["roll"] == 9
+    (tmp_path / "blob.png").write_bytes(picture)
+    found = rows(client.post(f"/api/jobs/{job['id']}/samples/0/scene", json={}))[:, :3]
+    tilted = read_photo(tmp_path / "blob.png")
+    upright, as_it_is = (
+        pipeline(frame(rgba, 32, -30, 20))[0].means.numpy() for rgba in (level(tilted, 9.0), tilted)
+    )
+    np.testing.assert_allclose(found, upright, atol=3e-4)  # the page's cut-out has lost its empty border
+    assert np.abs(found - as_it_is).max() > 1e-3
 
 
 @pytest.mark.parametrize("kind", ["ply", "compressed.ply", "splat", "spz", "glb"])

@@ -31,6 +31,7 @@ from sparsegen.training.camera_head import (
     camera_batch,
     direction_errors,
     framing_errors,
+    roll_errors,
     train_camera_head,
     true_frames,
 )
@@ -152,14 +153,16 @@ def test_a_true_frame_puts_the_object_back_where_it_was():
         assert errors[1] > 5 * errors[0]
 
 
-def test_a_new_head_finds_every_object_typical():
-    head = CameraHead(CameraHeadConfig(size=16, width=8)).eval()
+@pytest.mark.parametrize("rolls", [False, True])
+def test_a_new_head_finds_every_object_typical_and_level(rolls):
+    head = CameraHead(CameraHeadConfig(size=16, width=8, rolls=rolls)).eval()
+    assert head.rolls_of(torch.rand(1, 4, 16, 16)) == 0
     assert head.frame_of(torch.rand(4, 16, 16), 30.0, 20.0) == Framing()
 
 
 def test_a_mirrored_picture_is_taken_for_one_from_the_mirrored_side():
-    """Whatever the weights: of the same elevation, size and distance, of the opposite azimuth and shift."""
-    head = CameraHead(CameraHeadConfig(size=16, width=8)).eval()
+    """Whatever the weights: of the same height, size, distance, and of the opposite azimuth, shift, roll."""
+    head = CameraHead(CameraHeadConfig(size=16, width=8, rolls=True)).eval()
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     crops, azimuths = torch.rand(3, 4, 16, 16), torch.tensor([10.0, -70.0, 180.0])
@@ -170,9 +173,12 @@ def test_a_mirrored_picture_is_taken_for_one_from_the_mirrored_side():
         assert (one.azimuth + other.azimuth + 180) % 360 - 180 == pytest.approx(0, abs=0.01)
         assert (one.elevation, one.chance) == pytest.approx((other.elevation, other.chance), abs=1e-3)
     frames = head.frames_of(crops, azimuths, torch.full((3,), 20.0))
-    assert frames.abs().min() > 1e-4
+    assert frames.abs().min() > 1e-6
     other_side = head.frames_of(crops.flip(-1), -azimuths, torch.full((3,), 20.0))
     torch.testing.assert_close(other_side, frames * torch.tensor([1, -1, 1, 1]))
+    rolls = head.rolls_of(crops)
+    assert rolls.abs().min() > 1e-3
+    torch.testing.assert_close(head.rolls_of(crops.flip(-1)), -rolls)
 
 
 def test_disguises_change_the_object_and_nothing_around_it():
@@ -200,7 +206,7 @@ def test_mirrored_pictures_carry_mirrored_directions():
     """With mirroring, half of the batch is flipped, and its target with it."""
     viewsets = two_colored_objects(1, 1, 3)
     azimuth = directions_to(viewsets.cameras.centers[0])[0][0]
-    batch = camera_batch(Scenery(viewsets), CameraHeadTraining(batch_size=64), 0)
+    batch = camera_batch(Scenery(viewsets), CameraHeadTraining(batch_size=64, tilted=0), 0)
     flipped = batch.azimuths != azimuth
     torch.testing.assert_close(batch.azimuths[flipped], -azimuth.expand(int(flipped.sum())))
     assert 16 < flipped.sum() < 48
@@ -208,6 +214,53 @@ def test_mirrored_pictures_carry_mirrored_directions():
     assert abs(right) > 0.01
     mirrored = torch.tensor([log_zoom, -right, down, farther])
     torch.testing.assert_close(batch.frames[flipped], mirrored.expand(int(flipped.sum()), 4))
+
+
+def test_tilted_pictures_are_turned_clockwise_by_their_rolls():
+    """A level bar's main axis afterwards, by its moments."""
+    viewsets = bars()
+    recipe = CameraHeadTraining(batch_size=64, tilted=0.5)
+    crops, _, _, _, rolls = camera_batch(Scenery(viewsets), recipe, 0)
+    assert 16 < (rolls == 0).sum() < 48
+    assert 10 < rolls.max() < 15
+    assert -15 < rolls.min() < -10
+    axis = torch.arange(64) - 31.5
+    total = crops[:, 3].sum((1, 2))
+    across, down = ((crops[:, 3].sum(d) * axis).sum(1) / total for d in (1, 2))
+    x, y = axis - across[:, None], axis - down[:, None]
+    xx, yy = (crops[:, 3].sum(1) * x**2).sum(1), (crops[:, 3].sum(2) * y**2).sum(1)
+    xy = (crops[:, 3] * y[:, :, None] * x[:, None]).sum((1, 2))
+    angle = torch.rad2deg(torch.atan2(2 * xy, xx - yy)) / 2  # of the picture's rows, clockwise
+    torch.testing.assert_close(angle, rolls, rtol=0, atol=0.7)
+
+
+def bars() -> Viewsets:
+    """A level bar off the middle of every picture."""
+    images = np.zeros((1, 2, 64, 64, 4), np.uint8)
+    images[:, :, 26:34, 14:46] = 255
+    return Viewsets(images, on_sphere(torch.zeros(1, 2), torch.zeros(1, 2), size=64), ["bar"])
+
+
+@pytest.mark.slow
+def test_it_learns_how_far_cameras_were_tilted():
+    head = train_camera_head(Scenery(bars()), CameraHeadTraining(steps=60, batch_size=32))
+    assert roll_errors(head, bars()).median() < 2.5  # 7.5, were all found level
+
+
+def test_a_head_that_says_no_rolls_learns_them_and_forgets_nothing():
+    """Trained for no steps, it says what it said before."""
+    start = CameraHead(CameraHeadConfig(size=64, width=8)).eval()
+    for parameter in start.framing.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    recipe = CameraHeadTraining(steps=1, lr=0.0, batch_size=2)
+    head = train_camera_head(Scenery(bars()), recipe, start=start)
+    assert head.config == CameraHeadConfig(size=64, width=8, rolls=True)
+    crops, angles = torch.rand(3, 4, 64, 64), torch.tensor([10.0, 40.0, -80.0])
+    torch.testing.assert_close(head.directions_of(crops), start.directions_of(crops))
+    frames = [each.frames_of(crops, angles, angles) for each in (head, start)]
+    assert frames[0].abs().min() > 1e-4
+    torch.testing.assert_close(*frames)
+    assert train_camera_head(Scenery(bars()), recipe, start=head) is head
 
 
 def test_the_command_needs_the_folder_of_a_model(tmp_path, capsys):
@@ -231,7 +284,7 @@ def test_the_command_writes_a_head_that_a_pipeline_finds(tmp_path, capsys):
     head = Pipeline.from_pretrained(tmp_path / "model", device="cpu").camera_head
     assert isinstance(head, CameraHead)
     assert head(torch.zeros(1, 4, 64, 64)).shape == (1, AZIMUTHS, ELEVATIONS)
-    assert head.config == CameraHeadConfig()
+    assert head.config == CameraHeadConfig(rolls=True)
     kept = {name: value.clone() for name, value in head.state_dict().items()}
     go_on = ["camera", data, "-o", str(tmp_path / "model"), "--steps", "1", "--init", str(tmp_path / "model")]
     assert main(go_on) == 0

@@ -18,7 +18,7 @@ _SEEDS = 2**63
 # Options that say something of pictures.
 _OF_PICTURES = (
     *("cameras", "together", "detail", "refine", "mask", "matting"),
-    *("azimuth", "elevation", "focal_length", "framed"),
+    *("azimuth", "elevation", "roll", "focal_length", "framed"),
 )
 
 
@@ -51,6 +51,12 @@ def check_generate(args: argparse.Namespace) -> None:
     if args.focal_length and (args.cameras or args.framed):
         other = "--cameras" if args.cameras else "--framed"
         raise InputError(f"--focal-length is of no use with {other}; leave one of the two out")
+    if args.roll is not None:
+        if args.cameras or args.together or args.framed:
+            other = one_object or "--framed"
+            raise InputError(f"--roll is of no use with {other}; leave one of the two out")
+        if not abs(args.roll) <= 90:
+            raise InputError(f"--roll: expected -90 to 90 degrees clockwise, found {args.roll:g}")
     if one_object and (args.azimuth is not None or args.elevation is not None):
         raise InputError(
             f"{one_object} is for pictures from several places; leave --azimuth, --elevation out"

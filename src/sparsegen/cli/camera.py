@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> None:
         CameraHeadTraining,
         direction_errors,
         framing_errors,
+        roll_errors,
         train_camera_head,
     )
 
@@ -48,6 +49,6 @@ def run(args: argparse.Namespace) -> None:
         print(
             f"{turns.numel()} pictures of {len(held_out)} held-out objects: azimuth {turns.median():.0f} "
             f"degrees off (median), {near:.0%} within 30 degrees; elevation {rises.median():.0f} degrees, "
-            f"size {found[0]:.1%}, distance {found[3]:.1%} off ({typical[0]:.1%}, {typical[3]:.1%} were all "
-            "objects typical)"
+            f"tilts {roll_errors(head, held_out).median():.1f} degrees, size {found[0]:.1%}, distance "
+            f"{found[3]:.1%} off ({typical[0]:.1%}, {typical[3]:.1%} were all objects typical)"
         )

@@ -53,7 +53,7 @@ Where a picture was taken from is estimated, as far as --azimuth and --elevation
 (0, 0 is straight in front). --together estimates the camera of each photo that the table does not give,
 then turns them all so that one object explains every photo, and says how well it does. How far away it was
 follows from the lens: --focal-length, or what the camera noted in the file; without either it is estimated,
-too.
+too. A picture that seems tilted is turned level; --roll 0 leaves it as it is.
 """
 
 
@@ -96,6 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--together", action="store_true", help="the pictures show one object, from cameras to be found")
     add("--azimuth", type=float, metavar="DEGREES", help="where from (default: estimated)")
     add("--elevation", type=float, metavar="DEGREES", help="how high (default: estimated)")
+    add("--roll", type=float, metavar="DEGREES", help="how far it is turned clockwise (default: estimated)")
     add("--focal-length", type=float, metavar="MM", help="35 mm equivalent (default: the picture's EXIF)")
     add("--framed", action="store_true", help="the picture is framed as the training pictures are")
     add("--unconditional", action="store_true", help="from noise alone, without pictures")
@@ -224,12 +225,13 @@ def _read(
     with clock("camera"):
         if args.together:
             return opened, cache(_find_together(args, pipeline, group, opened))
-        azimuth, elevation = _camera(args, pipeline, group[0], opened[0])
+        roll = _roll(args, pipeline, group[0], opened[0])
+        azimuth, elevation = _camera(args, pipeline, group[0], opened[0], roll)
     rgba = opened[0].rgba
     if args.framed:
         return opened, cache(lambda size: photos.take_whole(rgba, size, azimuth, elevation))
     focal_length = args.focal_length or opened[0].focal_length
-    framed = cache(partial(view_from, pipeline, rgba, azimuth, elevation, focal_length))
+    framed = cache(partial(view_from, pipeline, rgba, azimuth, elevation, focal_length, roll=roll))
     if focal_length or pipeline.camera_head is not None:
         lens = f"a lens of {focal_length:g} mm, so" if focal_length else "from"
         seems = "" if focal_length else ", it seems; --focal-length overrides"
@@ -238,8 +240,20 @@ def _read(
     return opened, framed
 
 
+def _roll(args: argparse.Namespace, pipeline: Pipeline, source: Source, photo: Photo) -> float:
+    """By how many degrees the picture is turned clockwise: said, or estimated and told."""
+    from sparsegen.pose import estimate_roll
+
+    if args.roll is not None or args.framed:
+        return args.roll or 0.0
+    if roll := estimate_roll(pipeline, photo.rgba):
+        way = "clockwise" if roll > 0 else "counterclockwise"
+        tell(f"{source.picture}: tilted {way} by {abs(roll):.0f} degrees, it seems; --roll overrides")
+    return roll
+
+
 def _camera(
-    args: argparse.Namespace, pipeline: Pipeline, source: Source, photo: Photo
+    args: argparse.Namespace, pipeline: Pipeline, source: Source, photo: Photo, roll: float
 ) -> tuple[float, float]:
     """Azimuth and elevation in degrees: said, or estimated and told."""
     from sparsegen import photos
@@ -254,7 +268,7 @@ def _camera(
         elevation = photos.ELEVATION if elevation is None else elevation
         tell(f"{source.picture}: taken to be from azimuth {azimuth:.0f}, elevation {elevation:.0f}")
         return azimuth, elevation
-    best, *others = estimate_or_keep(pipeline, photo.rgba, (azimuth, elevation))
+    best, *others = estimate_or_keep(pipeline, photo.rgba, (azimuth, elevation), roll)
     if azimuth is not None or elevation is not None:
         said, other = ("azimuth", "elevation") if elevation is None else ("elevation", "azimuth")
         tell(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -60,6 +62,34 @@ def straight_color(
     """The object's own color in pictures over white; where there is next to none of it, it means nothing."""
     alpha = alphas[..., None, :, :]
     return ((images - (1 - alpha)) / alpha.clamp_min(1e-3)).clamp(0, 1)
+
+
+def turned(
+    maps: Float[Tensor, "b c h w"], degrees: Float[Tensor, "b"], size: tuple[int, int] | None = None
+) -> Float[Tensor, "b c h2 w2"]:
+    """Pictures turned clockwise about their middles, on canvases of `size` (height, width), by default their
+    own; zero where there is nothing."""
+    height, width = size or (maps.shape[-2], maps.shape[-1])
+    down, right = torch.meshgrid(
+        torch.arange(height, device=maps.device) + 0.5 - height / 2,
+        torch.arange(width, device=maps.device) + 0.5 - width / 2,
+        indexing="ij",
+    )
+    angle = torch.deg2rad(degrees)[:, None, None]
+    cos, sin = angle.cos(), angle.sin()
+    source = torch.stack([cos * right + sin * down, cos * down - sin * right], dim=-1)
+    grid = 2 * source / maps.new_tensor([maps.shape[-1], maps.shape[-2]])
+    return F.grid_sample(maps, grid, align_corners=False)
+
+
+def level(rgba: Float[Tensor, "4 h w"], roll: float) -> Float[Tensor, "4 h2 w2"]:
+    """A cut-out picture turned back from where it was turned clockwise by `roll` degrees, all of it."""
+    cos, sin = abs(math.cos(math.radians(roll))), abs(math.sin(math.radians(roll)))
+    height, width = rgba.shape[1:]
+    size = math.ceil(height * cos + width * sin), math.ceil(width * cos + height * sin)
+    premultiplied = torch.cat([rgba[:3] * rgba[3:], rgba[3:]])
+    moved = turned(premultiplied[None], rgba.new_tensor([-roll]), size)[0]
+    return torch.cat([moved[:3] / moved[3:].clamp_min(1e-6), moved[3:]]).clamp(0, 1)
 
 
 def is_cut_out(rgba: Float[Tensor, "4 h w"]) -> bool:

@@ -4,7 +4,7 @@ A small convolutional network over the object's cut-out. Cars look alike from th
 so it gives chances of all directions, not one direction. What a picture shows of an object of unit
 bounding-box diagonal depends on its proportions and on the lens; so the head also says, for any direction,
 how far away the camera stood, how much larger than a typical object's its frame is, and where its middle
-lies.
+lies. And it says how far the camera was tilted, so that pictures can be turned level.
 """
 
 from __future__ import annotations
@@ -29,16 +29,20 @@ APART = 45.0
 FRAME_SPREADS = (0.05, 0.05, 0.05, 0.3)
 # What a mirror image does to them.
 MIRRORED_FRAME = (1.0, -1.0, 1.0, 1.0)
+# Tilts of photographs are about so many degrees.
+ROLL_SPREAD = 5.0
 # Sines and cosines by which the frames' layers know a direction.
 _TURNS = 6
 
 
 @dataclass(frozen=True)
 class CameraHeadConfig:
-    """Side of the cut-out that the network sees, in pixels, and channels of its first layer."""
+    """Side of the cut-out that the network sees, in pixels, channels of its first layer, and whether it says
+    how far cameras were tilted."""
 
     size: int = 64
     width: int = 32
+    rolls: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,20 +98,37 @@ class CameraHead(nn.Module):
         nn.init.zeros_(last.weight)  # typical until something else is learned
         nn.init.zeros_(last.bias)
         self.framing = nn.Sequential(nn.Linear(256 + _TURNS, 128), nn.GELU(), last)
+        if config.rolls:
+            self.rolling = nn.Linear(256, 1)
+            nn.init.zeros_(self.rolling.weight)
+            nn.init.zeros_(self.rolling.bias)
 
     def forward(self, crops: Float[Tensor, "b 4 s s"]) -> Float[Tensor, "b azimuths elevations"]:
-        return self.net(2 * crops - 1).unflatten(-1, (AZIMUTHS, ELEVATIONS))
+        return self.directions(self.features(crops))
 
-    def directions_and_frames(
-        self, crops: Float[Tensor, "b 4 s s"], azimuths: Float[Tensor, "b"], elevations: Float[Tensor, "b"]
-    ) -> tuple[Float[Tensor, "b azimuths elevations"], Float[Tensor, "b 4"]]:
-        """The logits, and frames from directions in degrees: log zoom, right, down of `Framing`, and the
-        logarithm of its distance over the usual one."""
-        features = self.net[:-1](2 * crops - 1)
+    def features(self, crops: Float[Tensor, "b 4 s s"]) -> Float[Tensor, "b c"]:
+        """What the network knows of each cut-out, from which it says everything else."""
+        return self.net[:-1](2 * crops - 1)
+
+    def directions(self, features: Float[Tensor, "b c"]) -> Float[Tensor, "b azimuths elevations"]:
+        """Logits of the directions that cut-outs were seen from."""
+        return self.net[-1](features).unflatten(-1, (AZIMUTHS, ELEVATIONS))
+
+    def frames(
+        self, features: Float[Tensor, "b c"], azimuths: Float[Tensor, "b"], elevations: Float[Tensor, "b"]
+    ) -> Float[Tensor, "b 4"]:
+        """Frames from directions in degrees: log zoom, right, down of `Framing`, and the logarithm of its
+        distance over the usual one."""
         a, e = torch.deg2rad(azimuths), torch.deg2rad(elevations)
         turns = torch.stack([a.cos(), a.sin(), (2 * a).cos(), (2 * a).sin(), e.cos(), e.sin()], dim=-1)
-        frames = self.framing(torch.cat([features, turns], dim=-1)) * features.new_tensor(FRAME_SPREADS)
-        return self.net[-1](features).unflatten(-1, (AZIMUTHS, ELEVATIONS)), frames
+        return self.framing(torch.cat([features, turns], dim=-1)) * features.new_tensor(FRAME_SPREADS)
+
+    def rolls(self, features: Float[Tensor, "b c"]) -> Float[Tensor, "b"]:
+        """How far the objects are turned clockwise in their pictures, in degrees; 0 for a network that
+        does not say."""
+        if not self.config.rolls:
+            return features.new_zeros(len(features))
+        return ROLL_SPREAD * self.rolling(features)[:, 0]
 
     @torch.no_grad()
     def directions_of(self, crops: Float[Tensor, "b 4 s s"]) -> Float[Tensor, "b azimuths elevations"]:
@@ -122,10 +143,16 @@ class CameraHead(nn.Module):
     def frames_of(
         self, crops: Float[Tensor, "b 4 s s"], azimuths: Float[Tensor, "b"], elevations: Float[Tensor, "b"]
     ) -> Float[Tensor, "b 4"]:
-        """The frames of `directions_and_frames`, the mean of what pictures and their mirror images say."""
+        """Those of `frames`, the mean of what pictures and their mirror images say."""
         both = torch.cat([crops, crops.flip(-1)]), torch.cat([azimuths, -azimuths]), elevations.repeat(2)
-        own, mirrored = self.directions_and_frames(*both)[1].chunk(2)
+        own, mirrored = self.frames(self.features(both[0]), *both[1:]).chunk(2)
         return (own + mirrored * own.new_tensor(MIRRORED_FRAME)) / 2
+
+    @torch.no_grad()
+    def rolls_of(self, crops: Float[Tensor, "b 4 s s"]) -> Float[Tensor, "b"]:
+        """Those of `rolls`, the mean of what pictures and their mirror images say."""
+        own, mirrored = self.rolls(self.features(torch.cat([crops, crops.flip(-1)]))).chunk(2)
+        return (own - mirrored) / 2
 
     def frame_of(self, crop: Float[Tensor, "4 s s"], azimuth: float, elevation: float) -> Framing:
         """How the object of one cut-out is framed, if the picture was taken from a direction in degrees."""

@@ -20,7 +20,7 @@ from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.joint_pose import find_cameras_together, views_from
 from sparsegen.photos import full_size
-from sparsegen.pose import estimate_camera, estimate_or_keep, view_from
+from sparsegen.pose import estimate_camera, estimate_or_keep, estimate_roll, view_from
 from sparsegen.ranking import rank
 from sparsegen.serving.jobs import QueueFull, Report
 from sparsegen.serving.limits import Limits
@@ -44,13 +44,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Camera:
-    """A picture's camera: degrees, how far away in world units, whether its lens says so, and whether the
-    picture agrees with the others of its object."""
+    """A picture's camera: degrees, how far away in world units, whether its lens says so, by how many degrees
+    the picture was turned back counterclockwise, and whether it agrees with the others of its object."""
 
     azimuth: float
     elevation: float
     distance: float
     lens_known: bool = False
+    roll: float = 0.0
     agrees: bool = True
 
 
@@ -222,10 +223,11 @@ def _placed(pipeline: Pipeline, pictures: list[Picture]) -> tuple[Views, tuple[C
     else:
         views, found = find_cameras_together(pipeline, [p.rgba for p in pictures], candidates, lenses)
         agree = [camera.agrees for camera in found]
+    rolls = [estimate_roll(pipeline, p.rgba) for p in pictures]
     distances = views.cameras.centers[0].norm(dim=-1).tolist()
     return views, tuple(
-        Camera(camera.azimuth, camera.elevation, distance, lens is not None, agrees)
-        for camera, distance, lens, agrees in zip(found, distances, lenses, agree, strict=True)
+        Camera(camera.azimuth, camera.elevation, distance, lens is not None, roll, agrees)
+        for camera, distance, lens, roll, agrees in zip(found, distances, lenses, rolls, agree, strict=True)
     )
 
 

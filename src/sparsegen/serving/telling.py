@@ -11,12 +11,14 @@ from sparsegen.viewer import scene_frame
 
 
 class ToldCamera(BaseModel):
-    """The camera of one picture: degrees, and how far away it stood in world units."""
+    """The camera of one picture: degrees, how far away it stood in world units, and by how many degrees the
+    picture was turned back counterclockwise, because it seemed tilted."""
 
     azimuth: float
     elevation: float
     distance: float
     lens_known: bool
+    roll: float
     agrees: bool
 
 

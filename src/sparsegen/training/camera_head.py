@@ -4,7 +4,7 @@ frames as targets."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +15,11 @@ from torch.nn import functional as F
 
 from sparsegen.cameras import RADIUS, Cameras
 from sparsegen.data.packed import Viewsets
-from sparsegen.formats.cutout import object_boxes
+from sparsegen.formats.cutout import object_boxes, turned
 from sparsegen.models.camera_head import (
     FRAME_SPREADS,
     MIRRORED_FRAME,
+    ROLL_SPREAD,
     CameraHead,
     CameraHeadConfig,
     cell_targets,
@@ -33,12 +34,15 @@ from sparsegen.training.pacing import falling_steps
 from sparsegen.training.rough_cutouts import rough_cut_outs
 from sparsegen.training.scenes import Scenery
 
+# Tilted cameras are so many degrees off at most.
+_LARGEST_ROLL = 15.0
+
 
 @dataclass(frozen=True)
 class CameraHeadTraining:
     """The recipe. `mirrored` also shows pictures from the other side of the plane y = 0, for objects
     that are their own mirror images in it. `rough` is the share of cut-outs with the faults that those of
-    photographs have, where there is a foreground network."""
+    photographs have, where there is a foreground network; `tilted` that of pictures from tilted cameras."""
 
     steps: int = 4000
     batch_size: int = 64
@@ -46,6 +50,7 @@ class CameraHeadTraining:
     weight_decay: float = 0.05
     mirrored: bool = True
     rough: float = 0.25
+    tilted: float = 0.5
     seed: int = 0
 
 
@@ -63,15 +68,18 @@ def train_camera_head(
     further; SIGINT and SIGTERM end training early with what has been learned.
     """
     torch.manual_seed(recipe.seed)
-    head = (start or CameraHead(CameraHeadConfig())).train()
+    head = _with_rolls(start).train()
     optimizer = torch.optim.AdamW(head.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
     for step, bar in falling_steps(optimizer, recipe.lr, recipe.steps, max_seconds):
         batch = camera_batch(scenery, recipe, step, foreground)
-        logits, frames = head.directions_and_frames(batch.crops, batch.azimuths, batch.elevations)
+        features = head.features(batch.crops)
         targets = cell_targets(batch.azimuths, batch.elevations)
-        loss = F.cross_entropy(logits.flatten(1), targets.flatten(1))
+        loss = F.cross_entropy(head.directions(features).flatten(1), targets.flatten(1))
+        frames = head.frames(features, batch.azimuths, batch.elevations)
         spreads = frames.new_tensor(FRAME_SPREADS)
         loss = loss + F.smooth_l1_loss(frames / spreads, batch.frames / spreads, beta=0.1)
+        rolls = head.rolls(features)
+        loss = loss + F.smooth_l1_loss(rolls / ROLL_SPREAD, batch.rolls / ROLL_SPREAD, beta=0.1)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -80,20 +88,33 @@ def train_camera_head(
     return head.eval()
 
 
+def _with_rolls(start: CameraHead | None) -> CameraHead:
+    """The head to begin with, or one that knows what it knows, and learns how far cameras were tilted."""
+    if start is not None and start.config.rolls:
+        return start
+    head = CameraHead(replace(CameraHeadConfig() if start is None else start.config, rolls=True))
+    if start is not None:
+        head.load_state_dict({**head.state_dict(), **start.state_dict()})
+    return head
+
+
 class CameraBatch(NamedTuple):
-    """Cut-outs, the directions to their cameras in degrees, and their objects' frames as the head gives them
-    (log zoom, right, down, log distance over the usual one)."""
+    """Cut-outs, the directions to their cameras in degrees, their objects' frames as the head gives them
+    (log zoom, right, down, log distance over the usual one), and how far they are turned clockwise in their
+    pictures, in degrees."""
 
     crops: Float[Tensor, "b 4 s s"]
     azimuths: Float[Tensor, "b"]
     elevations: Float[Tensor, "b"]
     frames: Float[Tensor, "b 4"]
+    rolls: Float[Tensor, "b"]
 
 
 def camera_batch(
     scenery: Scenery, recipe: CameraHeadTraining, step: int, foreground: ForegroundNet | None = None
 ) -> CameraBatch:
-    """Cut-outs of random pictures, some rough, moved a little, mirrored and disguised, and their targets."""
+    """Cut-outs of random pictures, some rough, some tilted, moved a little, mirrored and disguised, and their
+    targets."""
     rng = np.random.default_rng((recipe.seed, step))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     count, view_count = scenery.viewsets.images.shape[:2]
@@ -106,6 +127,9 @@ def camera_batch(
         images[:some], alphas[:some] = rough_cut_outs(
             foreground, images[:some], alphas[:some], scenery, rng, generator
         )
+    tilted = torch.rand(recipe.batch_size, generator=generator) < recipe.tilted
+    rolls = tilted * _LARGEST_ROLL * (2 * torch.rand(recipe.batch_size, generator=generator) - 1)
+    images, alphas = _turned(images, alphas, rolls)
     zoom = 1 + 0.15 * (torch.rand(recipe.batch_size, generator=generator) - 0.5)
     shift = 0.1 * (torch.rand(recipe.batch_size, 2, generator=generator) - 0.5)
     crops = crop_to_object(images, alphas, CameraHeadConfig().size, zoom, shift)
@@ -116,7 +140,16 @@ def camera_batch(
         crops = torch.where(other[:, None, None, None], crops.flip(-1), crops)
         azimuths = torch.where(other, -azimuths, azimuths)
         frames = torch.where(other[:, None], frames * frames.new_tensor(MIRRORED_FRAME), frames)
-    return CameraBatch(disguised(crops, generator), azimuths, elevations, frames)
+        rolls = torch.where(other, -rolls, rolls)
+    return CameraBatch(disguised(crops, generator), azimuths, elevations, frames, rolls)
+
+
+def _turned(
+    images: Float[Tensor, "b 3 s s"], alphas: Float[Tensor, "b s s"], degrees: Float[Tensor, "b"]
+) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b s s"]]:
+    """Pictures over white, and their coverage, as a camera that is turned counterclockwise takes them."""
+    moved = turned(torch.cat([images - 1, alphas[:, None]], dim=1), degrees)
+    return moved[:, :3] + 1, moved[:, 3]
 
 
 def true_frames(alphas: Float[Tensor, "b h w"], cameras: Cameras) -> Float[Tensor, "b 4"]:
@@ -159,6 +192,17 @@ def framing_errors(
         predicted.append((found - true).abs())
         typical.append(true.abs())
     return torch.stack(predicted), torch.stack(typical)
+
+
+@torch.no_grad()
+def roll_errors(head: CameraHead, viewsets: Viewsets) -> Float[Tensor, "n v"]:
+    """How far off, in degrees, the head's rolls are for pictures tilted as those of its training are."""
+    generator, errors = torch.Generator().manual_seed(0), []
+    for images, alphas, _ in _object_by_object(viewsets):
+        rolls = _LARGEST_ROLL * (2 * torch.rand(len(images), generator=generator) - 1)
+        crops = crop_to_object(*_turned(images, alphas, rolls), head.config.size)
+        errors.append((head.rolls_of(crops) - rolls).abs())
+    return torch.stack(errors)
 
 
 def _object_by_object(viewsets: Viewsets) -> Iterator[tuple[Tensor, Tensor, Cameras]]:

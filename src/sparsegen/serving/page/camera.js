@@ -102,8 +102,9 @@ class CameraPanel {
       });
       $(`dial-${name}`).querySelector(".others").replaceChildren(...others);
     }
-    const { distance, lens_known } = this.job.cameras[picture];
-    $("distance").textContent = `${distance.toFixed(1)} object sizes away, ${lens_known ? "by the picture’s lens" : "it seems"}`;
+    const { distance, lens_known, roll } = this.job.cameras[picture];
+    const tilted = roll ? `; tilted by ${whole(Math.abs(roll))}°, turned level` : "";
+    $("distance").textContent = `${distance.toFixed(1)} object sizes away, ${lens_known ? "by the picture’s lens" : "it seems"}${tilted}`;
     this.set(this.pending.get(picture) || this.job.cameras[picture]);
     this.turned(this.direction);
   }
