@@ -66,9 +66,10 @@ def find_cameras_together(
 ) -> tuple[Views, list[JointCamera]]:
     """The photos as views of one object, and their cameras.
 
-    `estimates` are each photo's own, best first (`sparsegen.pose.estimate_camera`); one alone is kept as
-    it is, so that a known camera goes in as a list of one. `focal_lengths` are each photo's, where they are
-    known (`sparsegen.pose.view_from`). `tick` is called after each of `steps_at_most` steps.
+    `cutouts` are level (`sparsegen.pose.upright`); `estimates` are each photo's own, best first
+    (`sparsegen.pose.estimate_camera`); one alone is kept as it is, so that a known camera goes in as a list
+    of one. `focal_lengths` are each photo's, where they are known (`sparsegen.pose.view_from`). `tick` is
+    called after each of `steps_at_most` steps.
     """
     shots = list(zip(cutouts, focal_lengths or [None] * len(cutouts), strict=True))
     chosen = _choose(pipeline, shots, estimates, tick)
@@ -137,9 +138,10 @@ def views_from(
     focal_lengths: Sequence[float | None],
     size: int | None = None,
 ) -> Views:
-    """Photos as views of one object, each from its azimuth and elevation in degrees (`pose.view_from`)."""
+    """Level photos as views of one object, each from its azimuth and elevation in degrees
+    (`pose.view_from`)."""
     views, *others = (
-        view_from(pipeline, rgba, azimuth, elevation, focal_length, size)
+        view_from(pipeline, rgba, azimuth, elevation, focal_length, size, roll=0.0)
         for rgba, (azimuth, elevation), focal_length in zip(cutouts, angles, focal_lengths, strict=True)
     )
     for other in others:

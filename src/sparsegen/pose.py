@@ -70,6 +70,23 @@ def estimate_roll(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> float:
     return roll if abs(roll) >= LEAST_ROLL else 0.0
 
 
+def upright(
+    pipeline: Pipeline,
+    rgba: Float[Tensor, "4 h w"],
+    focal_length: float | None = None,
+    roll: float | None = None,
+) -> tuple[Float[Tensor, "4 h2 w2"], float | None]:
+    """A cut-out photo turned level, by what its roll is or seems to be, and the focal length that shows it,
+    if there is one: the canvas grows with the turn."""
+    roll = estimate_roll(pipeline, rgba) if roll is None else roll
+    if not roll:
+        return rgba, focal_length
+    turned = level(rgba, roll)
+    if focal_length is not None:
+        focal_length *= math.hypot(*rgba.shape[1:]) / math.hypot(*turned.shape[1:])
+    return turned, focal_length
+
+
 def estimate_camera(
     pipeline: Pipeline, rgba: Float[Tensor, "4 h w"], roll: float | None = None
 ) -> list[CameraEstimate]:
@@ -77,7 +94,7 @@ def estimate_camera(
 
     `roll` is that of `view_from`. Raises `InputError` where neither a camera head nor the network can tell.
     """
-    rgba = _upright(pipeline, rgba, roll)
+    rgba, _ = upright(pipeline, rgba, roll=roll)
     if pipeline.camera_head is not None:
         return _from_head(pipeline, pipeline.camera_head, rgba)
     if not pipeline.model.knows_cameras:  # its objects look like the photo under any
@@ -139,10 +156,7 @@ def view_from(
     >>> views = view_from(pipeline, read_photo("photo.jpg"))
     >>> gaussians = pipeline(views)[0]
     """
-    upright = _upright(pipeline, rgba, roll)
-    if focal_length is not None:  # of a picture whose canvas has grown
-        focal_length *= math.hypot(*rgba.shape[1:]) / math.hypot(*upright.shape[1:])
-    rgba = upright
+    rgba, focal_length = upright(pipeline, rgba, focal_length, roll)
     camera = estimate_or_keep(pipeline, rgba, (azimuth, elevation), roll=0.0)[0]
     azimuth, elevation = camera.azimuth, camera.elevation
     framing = None
@@ -154,14 +168,6 @@ def view_from(
         distance = distance_of(rgba, focal_length, azimuth, elevation, framing)
     size = size or pipeline.model.config.image_size
     return frame(rgba, size, azimuth, elevation, distance, framing)
-
-
-def _upright(
-    pipeline: Pipeline, rgba: Float[Tensor, "4 h w"], roll: float | None
-) -> Float[Tensor, "4 h2 w2"]:
-    """The picture turned level, by what its roll is or seems to be."""
-    roll = estimate_roll(pipeline, rgba) if roll is None else roll
-    return level(rgba, roll) if roll else rgba
 
 
 def _head_crop(

@@ -88,6 +88,10 @@ def test_a_tilted_picture_is_turned_level_and_the_page_told(serve, picture, pipe
     client = serve(replace(pipeline, camera_head=head))
     job = done(client, send(client, picture, elevation=20))
     assert job["cameras"][0]["roll"] == 9
+    url, direction = f"/api/jobs/{job['id']}/again", {"azimuth": -30, "elevation": 20}
+    again = done(client, client.post(url, json={"cameras": [direction]}))
+    level_one = done(client, client.post(url, json={"cameras": [{**direction, "roll": 0}]}))
+    assert [each["cameras"][0]["roll"] for each in (again, level_one)] == [9, 0]
     (tmp_path / "blob.png").write_bytes(picture)
     found = rows(client.post(f"/api/jobs/{job['id']}/samples/0/scene", json={}))[:, :3]
     tilted = read_photo(tmp_path / "blob.png")
@@ -96,6 +100,8 @@ def test_a_tilted_picture_is_turned_level_and_the_page_told(serve, picture, pipe
     )
     np.testing.assert_allclose(found, upright, atol=3e-4)  # the page's cut-out has lost its empty border
     assert np.abs(found - as_it_is).max() > 1e-3
+    found = rows(client.post(f"/api/jobs/{level_one['id']}/samples/0/scene", json={}))[:, :3]
+    np.testing.assert_allclose(found, as_it_is, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["ply", "compressed.ply", "splat", "spz", "glb"])

@@ -211,10 +211,20 @@ def test_the_camera_is_turned_by_hand_and_by_keys(made):
     until(page, "objects.length === 4")
     settled(page)
     assert page.evaluate("objects[3].job.cameras[0].azimuth") == -20
-    page.click("#refind")
+    assert page.input_value("#roll") == "0"
+    page.fill("#roll", "12")
     until(page, "objects.length === 5")
     settled(page)
-    assert page.input_value("#azimuth") == before
+    azimuth, roll = page.evaluate("[objects[4].job.cameras[0].azimuth, objects[4].job.cameras[0].roll]")
+    assert (azimuth, roll) == (-20, 12)
+    page.fill("#roll", "120")
+    page.focus("#azimuth")
+    assert page.inner_text("#status") == "Tilt°: expected -90 to 90, found 120."
+    assert page.input_value("#roll") == "12"
+    page.click("#refind")
+    until(page, "objects.length === 6")
+    settled(page)
+    assert (page.input_value("#azimuth"), page.input_value("#roll")) == (before, "0")
 
 
 def test_parts_are_moved_scaled_recolored_and_swapped(made, tmp_path):

@@ -295,16 +295,20 @@ def _find_together(
 ) -> Callable[[int], Views]:
     """What frames photos of one object at any size, whose cameras are found together, and told."""
     from sparsegen.joint_pose import find_cameras_together, steps_at_most, views_from
-    from sparsegen.pose import estimate_or_keep
+    from sparsegen.pose import estimate_or_keep, upright
 
-    cutouts = [photo.rgba for photo in opened]
+    cutouts, lenses = [], []
+    for source, photo in zip(group, opened, strict=True):
+        lens, roll = args.focal_length or photo.focal_length, _roll(args, pipeline, source, photo)
+        rgba, lens = upright(pipeline, photo.rgba, lens, roll)
+        cutouts.append(rgba)
+        lenses.append(lens)
     known = [(source.azimuth, source.elevation) for source in group]
     estimates = []
     with progress(len(opened), "photo", "cameras") as tick:
         for pair in zip(cutouts, known, strict=True):
-            estimates.append(estimate_or_keep(pipeline, *pair))
+            estimates.append(estimate_or_keep(pipeline, *pair, roll=0.0))
             tick()
-    lenses = [args.focal_length or photo.focal_length for photo in opened]
     with progress(steps_at_most(estimates), "step", "together") as tick:
         _, cameras = find_cameras_together(pipeline, cutouts, estimates, lenses, tick)
     for source, camera in zip(group, cameras, strict=True):

@@ -25,13 +25,15 @@ _LARGEST = 512
 class Picture:
     """A picture of an object: as a file, or cut out already; and what is known of its camera.
 
-    `known` are azimuth and elevation in degrees, None where they are to be found; `estimates` are those of
-    the camera, best first, if they have been made. `focal_length` is that of the cut-out as if it were a
+    `known` are azimuth and elevation in degrees, `roll` is how far the object is turned clockwise in it, None
+    where they are to be found; `estimates` are those of a level camera, best first, if they have been made.
+    `focal_length` is that of the cut-out as if it were a
     whole picture, in millimetres on 35 mm film, if the camera noted one.
     """
 
     content: bytes | UInt8[Tensor, "4 h w"]
     known: tuple[float | None, float | None] = (None, None)
+    roll: float | None = None
     estimates: tuple[CameraEstimate, ...] | None = None
     focal_length: float | None = None
 

@@ -25,16 +25,19 @@ from sparsegen.serving.telling import Told, tell
 _BINARY = "application/octet-stream"
 
 _Angle = Annotated[float, Field(ge=-360, le=360, allow_inf_nan=False)]
+_Roll = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 _Samples = Annotated[int, Field(ge=1, le=MAX_SAMPLES)]
 _Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 _Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Direction(BaseModel):
-    """Where a picture was taken from, in degrees; 0, 0 is straight in front."""
+    """Where a picture was taken from, in degrees; 0, 0 is straight in front. `roll` says how far the object
+    is turned clockwise in the picture, null where that is to be found."""
 
     azimuth: _Angle
     elevation: _Angle
+    roll: _Roll | None = None
 
 
 class Again(BaseModel):
@@ -79,6 +82,7 @@ def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Li
         detail: Annotated[bool, Form()] = False,
         azimuth: Annotated[_Angle | None, Form()] = None,
         elevation: Annotated[_Angle | None, Form()] = None,
+        roll: Annotated[_Roll | None, Form()] = None,
     ) -> Told:
         """Make objects from one picture, or a few of the same object; the angles are the first picture's.
         With `detail` they are sharpened by the pictures."""
@@ -86,7 +90,7 @@ def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Li
         for content in contents:
             check_image(content, limits.pixels)
         first, *others = contents
-        taken = (Picture(first, (azimuth, elevation)), *map(Picture, others))
+        taken = (Picture(first, (azimuth, elevation), roll), *map(Picture, others))
         return told(jobs.submit(Order(taken, samples, steps, seed, detail)))
 
     @app.post("/api/jobs/{job_id}/again", status_code=202, response_model_exclude_unset=True)
@@ -97,10 +101,11 @@ def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Li
             raise InputError("this object was opened from a file; there is no picture to make it from")
         if len(body.cameras) > len(order.pictures):
             raise InputError(f"{len(body.cameras)} cameras for {len(order.pictures)} pictures; give one each")
-        known = [(c.azimuth, c.elevation) if c else (None, None) for c in body.cameras]
-        known += [(None, None)] * (len(order.pictures) - len(known))
+        known = [((c.azimuth, c.elevation), c.roll) if c else ((None, None), None) for c in body.cameras]
+        known += [((None, None), None)] * (len(order.pictures) - len(known))
         taken = tuple(
-            replace(picture, known=pair) for picture, pair in zip(order.pictures, known, strict=True)
+            replace(picture, known=pair, roll=roll)
+            for picture, (pair, roll) in zip(order.pictures, known, strict=True)
         )
         return told(jobs.submit(Order(taken, body.samples, body.steps, body.seed, body.detail)))
 

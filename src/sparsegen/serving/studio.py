@@ -20,7 +20,7 @@ from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.joint_pose import find_cameras_together, views_from
 from sparsegen.photos import full_size
-from sparsegen.pose import estimate_camera, estimate_or_keep, estimate_roll, view_from
+from sparsegen.pose import estimate_camera, estimate_or_keep, estimate_roll, upright
 from sparsegen.ranking import rank
 from sparsegen.serving.jobs import QueueFull, Report
 from sparsegen.serving.limits import Limits
@@ -206,24 +206,24 @@ def _estimated(pipeline: Pipeline, picture: Picture) -> Picture:
     """With the estimates of the camera, which are made where they are needed and not there yet."""
     if picture.estimates is not None or picture.known != (None, None):
         return picture
-    return replace(picture, estimates=tuple(estimate_camera(pipeline, picture.rgba)))
+    return replace(picture, estimates=tuple(estimate_camera(pipeline, picture.rgba, picture.roll)))
 
 
 def _placed(pipeline: Pipeline, pictures: list[Picture]) -> tuple[Views, tuple[Camera, ...]]:
     """The pictures as views of one object: those of several are found together, the known ones fixed."""
+    rolls = [estimate_roll(pipeline, p.rgba) if p.roll is None else p.roll for p in pictures]
+    cutouts, lenses = _upright(pipeline, pictures, rolls)
     candidates = [
-        estimate_or_keep(pipeline, p.rgba, p.known) if p.known != (None, None) else list(p.estimates or ())
-        for p in pictures
+        list(p.estimates or ()) if p.known == (None, None) else estimate_or_keep(pipeline, rgba, p.known, 0.0)
+        for p, rgba in zip(pictures, cutouts, strict=True)
     ]
-    lenses = [p.focal_length for p in pictures]
     if len(pictures) == 1:
         found = [candidates[0][0]]
-        views = view_from(pipeline, pictures[0].rgba, found[0].azimuth, found[0].elevation, lenses[0])
+        views = views_from(pipeline, cutouts, [(found[0].azimuth, found[0].elevation)], lenses)
         agree = [True]
     else:
-        views, found = find_cameras_together(pipeline, [p.rgba for p in pictures], candidates, lenses)
+        views, found = find_cameras_together(pipeline, cutouts, candidates, lenses)
         agree = [camera.agrees for camera in found]
-    rolls = [estimate_roll(pipeline, p.rgba) for p in pictures]
     distances = views.cameras.centers[0].norm(dim=-1).tolist()
     return views, tuple(
         Camera(camera.azimuth, camera.elevation, distance, lens is not None, roll, agrees)
@@ -231,8 +231,18 @@ def _placed(pipeline: Pipeline, pictures: list[Picture]) -> tuple[Views, tuple[C
     )
 
 
+def _upright(
+    pipeline: Pipeline, pictures: list[Picture], rolls: list[float]
+) -> tuple[list[Float[Tensor, "4 _h _w"]], list[float | None]]:
+    """The cut-outs turned level, and the focal lengths that show them."""
+    turned = [
+        upright(pipeline, p.rgba, p.focal_length, roll) for p, roll in zip(pictures, rolls, strict=True)
+    ]
+    return [rgba for rgba, _ in turned], [focal_length for _, focal_length in turned]
+
+
 def _large(pipeline: Pipeline, pictures: list[Picture], cameras: tuple[Camera, ...], views: Views) -> Views:
     """The same views, as large as the pictures are."""
-    cutouts, angles = [p.rgba for p in pictures], [(c.azimuth, c.elevation) for c in cameras]
-    lenses = [p.focal_length for p in pictures]
+    cutouts, lenses = _upright(pipeline, pictures, [camera.roll for camera in cameras])
+    angles = [(c.azimuth, c.elevation) for c in cameras]
     return views_from(pipeline, cutouts, angles, lenses, full_size(cutouts, views))

@@ -5,6 +5,7 @@ const DIALS = {
   azimuth: { radius: 44, low: -180, high: 180, center: [0, 0] },
   elevation: { radius: 60, low: -30, high: 90, center: [-22, 18] },
 };
+const NUMBERS = [...Object.keys(DIALS), "roll"];
 const PAUSE = 600; // milliseconds after the last key until the object is made again
 
 const wrapped = (degrees) => ((((degrees + 180) % 360) + 360) % 360) - 180;
@@ -17,6 +18,7 @@ class CameraPanel {
   constructor(turned, chosen) {
     Object.assign(this, { turned, chosen, job: null, picture: 0, known: [], made: [], pending: new Map() });
     for (const name of Object.keys(DIALS)) this.listen(name);
+    for (const name of NUMBERS) this.listenToNumber(name);
   }
 
   /** The cameras of a job; those in `known` were given, null for those that were found. */
@@ -59,7 +61,7 @@ class CameraPanel {
 
   /** The numbers again, also into a field that somebody types in. */
   rewrite() {
-    if (this.direction) for (const name of Object.keys(DIALS)) this.write(name);
+    if (this.direction) for (const name of NUMBERS) this.write(name);
   }
 
   showPictures() {
@@ -102,18 +104,17 @@ class CameraPanel {
       });
       $(`dial-${name}`).querySelector(".others").replaceChildren(...others);
     }
-    const { distance, lens_known, roll } = this.job.cameras[picture];
-    const tilted = roll ? `; tilted by ${whole(Math.abs(roll))}°, turned level` : "";
-    $("distance").textContent = `${distance.toFixed(1)} object sizes away, ${lens_known ? "by the picture’s lens" : "it seems"}${tilted}`;
+    const { distance, lens_known } = this.job.cameras[picture];
+    $("distance").textContent = `${distance.toFixed(1)} object sizes away, ${lens_known ? "by the picture’s lens" : "it seems"}`;
     this.set(this.pending.get(picture) || this.job.cameras[picture]);
     this.turned(this.direction);
   }
 
-  set({ azimuth, elevation }) {
-    this.direction = { azimuth: wrapped(azimuth), elevation };
+  set({ azimuth, elevation, roll }) {
+    this.direction = { azimuth: wrapped(azimuth), elevation, roll };
+    for (const name of NUMBERS) if ($(name) !== document.activeElement) this.write(name);
     for (const name of Object.keys(DIALS)) {
       const value = Math.round(this.direction[name]);
-      if ($(name) !== document.activeElement) this.write(name);
       const svg = $(`dial-${name}`);
       svg.querySelector(".eye").setAttribute("transform", `rotate(${-this.direction[name]})`);
       svg.setAttribute("aria-valuenow", value);
@@ -128,8 +129,8 @@ class CameraPanel {
     $(name).value = Math.round(parts * this.direction[name]) / parts;
   }
 
-  change({ azimuth = this.direction.azimuth, elevation = this.direction.elevation }) {
-    this.pending.set(this.picture, { azimuth: wrapped(azimuth), elevation });
+  change({ azimuth = this.direction.azimuth, elevation = this.direction.elevation, roll = this.direction.roll }) {
+    this.pending.set(this.picture, { azimuth: wrapped(azimuth), elevation, roll });
     this.set(this.pending.get(this.picture));
     this.turned(this.direction);
   }
@@ -168,6 +169,9 @@ class CameraPanel {
       this.change({ [name]: clamp(Math.round(this.direction[name]) + step * (event.shiftKey ? 10 : 1)) });
       this.settleSoon();
     });
+  }
+
+  listenToNumber(name) {
     $(name).addEventListener("input", () => {
       if (!$(name).checkValidity()) return clearTimeout(this.timer);
       this.change({ [name]: $(name).valueAsNumber });

@@ -231,8 +231,8 @@ function start() {
     return say(error.message, true);
   }
   editor = new Editor(view, refresh);
-  camera = new CameraPanel((direction) => {
-    Object.assign(view.orbit, direction);
+  camera = new CameraPanel(({ azimuth, elevation }) => {
+    Object.assign(view.orbit, { azimuth, elevation });
     view.turned();
   }, () => attempt(makeAgain, "Making"));
   steer(view, (x, y, event) => editor.pick(x, y, event.shiftKey || $("add").checked));
