@@ -2,7 +2,8 @@
 
 The cost is in dB of PSNR at all other views of the object: from the picture as it is with its true camera,
 from its cut-out, framed as the camera head sees it and under its estimated camera, the same where the focal
-length is known, and from its cut-out framed as a typical object.
+length is known, and from its cut-out framed as a typical object. --tilt turns the cut-outs, one clockwise and
+the next counterclockwise, as tilted cameras do.
 
 python benchmarks/camera_accuracy.py outputs/cars_test.pack --objects 10 --views 13 15 17 19 22
 """
@@ -15,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from sparsegen.data.packed import Viewsets, load_packed
+from sparsegen.formats.cutout import level
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.models.camera_head import directions_to
@@ -32,6 +34,7 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--objects", type=int, default=10)
     parser.add_argument("--views", type=int, nargs="+", default=[13, 15, 17, 19, 22])
+    parser.add_argument("--tilt", type=float, default=0.0, help="degrees")
     args = parser.parse_args()
     pipeline, viewsets = Pipeline.from_pretrained(args.model), load_packed(args.data)
     size = pipeline.model.config.image_size
@@ -42,13 +45,14 @@ def main() -> None:
         turns, rises, scores = [], [], []
         for index in tqdm(range(args.objects), leave=False):
             rgba = torch.from_numpy(viewsets.images[index, view].copy()).permute(2, 0, 1) / 255
+            if args.tilt:
+                rgba = level(rgba, args.tilt if index % 2 else -args.tilt)
             best = estimate_camera(pipeline, rgba)[0]
             turn, rise = best.away_from(azimuth, elevation)
             turns.append(turn)
             rises.append(rise)
-            focal_length = (
-                FILM_DIAGONAL * float(viewsets.cameras.Ks[index, view, 0, 0]) / math.hypot(*rgba.shape[1:])
-            )
+            focal = float(viewsets.cameras.Ks[index, view, 0, 0])
+            focal_length = FILM_DIAGONAL * focal / math.hypot(*rgba.shape[1:])
             ways = [
                 viewsets.views(np.array([index]), np.array([[view]])),
                 view_from(pipeline, rgba, best.azimuth, best.elevation),

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from held_out_car import pictures_of_a_car
 from sparsegen import pose
-from sparsegen.formats.cutout import level, object_boxes
+from sparsegen.formats.cutout import level, object_boxes, straight_color
 from sparsegen.generation import Pipeline
 from sparsegen.models.camera_head import CameraHeadConfig, Direction, Framing, cell_targets
 from sparsegen.photos import frame, read_photo
@@ -60,6 +61,20 @@ class Undecided(nn.Module):
 
     def frame_of(self, crop, azimuth, elevation):
         return self.framing
+
+
+@pytest.mark.parametrize("tilt", [-9.0, 9.0])
+def test_a_tilted_picture_is_found_as_the_level_one(pipeline, tilt):
+    """The shipped head, on a car that it has not seen, from as low as people stand."""
+    views = pictures_of_a_car(azimuths=(-70.0, 140.0), elevation=8.0)
+    assert views.alphas is not None
+    for picture, alpha, azimuth in zip(views.images[0], views.alphas[0], (-70, 140), strict=True):
+        rgba = torch.cat([straight_color(picture, alpha), alpha[None]])
+        assert estimate_roll(pipeline, rgba) == 0
+        tilted = level(rgba, -tilt)
+        assert estimate_roll(pipeline, tilted) == pytest.approx(tilt, abs=2.5)
+        best = estimate_camera(pipeline, tilted)[0]
+        assert (best.azimuth, best.elevation) == (pytest.approx(azimuth, abs=6), pytest.approx(8, abs=6))
 
 
 @pytest.mark.parametrize("wrong", [(144.0, 26.0), (54.0, 26.0)])
@@ -205,8 +220,8 @@ class Tilted(Undecided):
 
     config = CameraHeadConfig(rolls=True)
 
-    def __init__(self, roll):
-        super().__init__((-36.0, 26.0), (-36.0, 26.0))
+    def __init__(self, roll, elevation=10.0):
+        super().__init__((-36.0, elevation), (-36.0, elevation))
         self.roll = roll
 
     def rolls_of(self, crops):
@@ -229,11 +244,15 @@ def test_a_tilted_picture_is_turned_level_before_anything_else(pipeline):
     assert (as_it_is.images - truth.images).square().mean() > 2e-3
 
 
-@pytest.mark.parametrize(("roll", "found"), [(2.0, 0.0), (-2.0, 0.0), (3.0, 3.0), (-3.0, -3.0)])
+@pytest.mark.parametrize(("roll", "found"), [(3.5, 0.0), (-3.5, 0.0), (4.5, 4.5), (-4.5, -4.5)])
 def test_what_is_about_level_stays_as_it_is(pipeline, roll, found):
-    assert (
-        estimate_roll(replace(pipeline, camera_head=Tilted(roll)), read_photo(EXAMPLES / "car.png")) == found
-    )
+    tilted = replace(pipeline, camera_head=Tilted(roll))
+    assert estimate_roll(tilted, read_photo(EXAMPLES / "car.png")) == found
+
+
+def test_what_is_seen_from_above_is_not_turned(pipeline):
+    seen = [replace(pipeline, camera_head=Tilted(9.0, elevation)) for elevation in (15.0, 25.0)]
+    assert [estimate_roll(each, read_photo(EXAMPLES / "car.png")) for each in seen] == [9, 0]
 
 
 def test_without_a_head_that_says_rolls_pictures_are_level(pipeline):

@@ -38,8 +38,8 @@ ALPHA_WEIGHT = 0.5
 RIVAL = 0.25
 # Rivals are judged by how badly they render the photo, over their chances to this power.
 CHANCE_POWER = 0.5
-# Degrees; pictures that seem tilted by less are left as they are.
-LEAST_ROLL = 2.5
+# Degrees; pictures that seem tilted by less, or taken from higher up, are left as they are.
+LEAST_ROLL, HIGHEST_ROLLED = 4.0, 18.0
 # Photos are assumed to show the front more often than the rear, and of cars unlike those of its training the
 # head takes more for seen from behind than the other way round: a guess in front is so much likelier.
 FRONT_ODDS = 2.0
@@ -61,13 +61,18 @@ class CameraEstimate:
 
 
 def estimate_roll(pipeline: Pipeline, rgba: Float[Tensor, "4 h w"]) -> float:
-    """By how many degrees a cut-out photo's object is turned clockwise in it; 0 for a photo about level, and
-    without a camera head that says it."""
+    """By how many degrees a cut-out photo's object is turned clockwise in it.
+
+    0 for a photo that is about level, for one from above, where a tilt looks like another azimuth, and
+    without a camera head that says it.
+    """
     head = pipeline.camera_head
     if head is None or not head.config.rolls:
         return 0.0
-    roll = float(head.rolls_of(_head_crop(head, rgba, pipeline.device)[None]))
-    return roll if abs(roll) >= LEAST_ROLL else 0.0
+    crop = _head_crop(head, rgba, pipeline.device)[None]
+    roll = float(head.rolls_of(crop))
+    from_above = likely_directions(head.directions_of(crop)[0], 1)[0].elevation > HIGHEST_ROLLED
+    return 0.0 if from_above or abs(roll) < LEAST_ROLL else roll
 
 
 def upright(
