@@ -14,7 +14,7 @@ from asking import PATIENCE, done, opened, rows, send
 from sparsegen.cameras import RADIUS
 from sparsegen.formats.cutout import level
 from sparsegen.formats.gaussian_files import load_gaussians
-from sparsegen.models.camera_head import CameraHead, CameraHeadConfig
+from sparsegen.models.camera_head import CameraHead, CameraHeadConfig, cell_targets
 from sparsegen.photos import distance_of, frame, read_photo
 from sparsegen.serving.limits import Limits
 from sparsegen.serving.studio import Studio
@@ -77,7 +77,11 @@ def test_a_noted_lens_says_how_far_away_the_object_stood_though_the_picture_is_c
 
 
 class Tilted(CameraHead):
-    """Finds every picture turned clockwise by nine degrees."""
+    """Finds every picture taken from five degrees up, and turned clockwise by nine."""
+
+    def directions_of(self, crops):
+        found = cell_targets(torch.zeros(1), torch.full((1,), 5.0)).log()
+        return found.expand(len(crops), -1, -1)
 
     def rolls_of(self, crops):
         return torch.full((len(crops),), 9.0)

@@ -248,7 +248,8 @@ def _roll(args: argparse.Namespace, pipeline: Pipeline, source: Source, photo: P
         return args.roll or 0.0
     if roll := estimate_roll(pipeline, photo.rgba):
         way = "clockwise" if roll > 0 else "counterclockwise"
-        tell(f"{source.picture}: tilted {way} by {abs(roll):.0f} degrees, it seems; --roll overrides")
+        override = "" if args.together else "; --roll overrides"
+        tell(f"{source.picture}: tilted {way} by {abs(roll):.0f} degrees, it seems{override}")
     return roll
 
 
