@@ -49,7 +49,7 @@ def begin(
     from sparsegen.errors import InputError
     from sparsegen.models.pretrained import load_config
     from sparsegen.training.config import seconds
-    from sparsegen.training.scenes import Scenery, load_photographs, load_things
+    from sparsegen.training.scenes import load_scenery
 
     if args.steps < 1:
         raise InputError(f"--steps: expected at least 1, found {args.steps}")
@@ -63,6 +63,4 @@ def begin(
     for path, viewsets in ((args.data, data), (args.val, held_out)):
         if viewsets is not None and not viewsets.has_alpha:
             raise InputError(f"{path}: its pictures have no alpha; the {part} needs cut-out objects")
-    photographs = [] if args.backgrounds is None else load_photographs(args.backgrounds)
-    things = [] if args.clutter is None else load_things(args.clutter)
-    return Scenery(data, photographs, things), held_out, start, max_seconds
+    return load_scenery(data, args.backgrounds, args.clutter), held_out, start, max_seconds

@@ -27,8 +27,8 @@ class Picture:
 
     `known` are azimuth and elevation in degrees, `roll` is how far the object is turned clockwise in it, None
     where they are to be found; `estimates` are those of a level camera, best first, if they have been made.
-    `focal_length` is that of the cut-out as if it were a
-    whole picture, in millimetres on 35 mm film, if the camera noted one.
+    `focal_length` is that of the cut-out as if it were a whole picture, in millimetres on 35 mm film, if the
+    camera noted one.
     """
 
     content: bytes | UInt8[Tensor, "4 h w"]

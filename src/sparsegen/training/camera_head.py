@@ -61,7 +61,8 @@ def train_camera_head(
     max_seconds: float | None = None,
     start: CameraHead | None = None,
 ) -> CameraHead:
-    """A trained head, in eval mode; it goes on from `start` where one is given, in place.
+    """A trained head, in eval mode, that says tilts; it goes on from `start` where one is given, in place if
+    that says them already.
 
     Where there is a `foreground` network, it cuts some of the objects out of what the rest of `scenery` makes
     of them, as photographs are cut out. The learning rate falls over the steps or the clock, whichever is

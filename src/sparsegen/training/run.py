@@ -30,7 +30,7 @@ from sparsegen.training.logs import logger
 from sparsegen.training.losses import picture_terms
 from sparsegen.training.objective import ELASTIC_MIN_SHARE, has_idle_parameters, prefix_size
 from sparsegen.training.rough_cutouts import RoughInputs
-from sparsegen.training.scenes import Scenery, load_photographs, load_things
+from sparsegen.training.scenes import load_scenery
 from sparsegen.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -119,9 +119,8 @@ def _rough_inputs(config: TrainConfig, train_set: Viewsets, rank: int) -> RoughI
         )
     net = load_foreground_net(Path(config.init or SHIPPED_WEIGHTS)) or load_foreground_net(SHIPPED_WEIGHTS)
     assert net is not None
-    photographs = [] if data.backgrounds is None else load_photographs(Path(data.backgrounds))
-    things = [] if data.clutter is None else load_things(Path(data.clutter))
-    return RoughInputs(Scenery(train_set, photographs, things), net, probability, config.seed, rank)
+    folders = (None if folder is None else Path(folder) for folder in (data.backgrounds, data.clutter))
+    return RoughInputs(load_scenery(train_set, *folders), net, probability, config.seed, rank)
 
 
 def fresh_model(config: TrainConfig, train_set: Viewsets) -> Network:

@@ -116,6 +116,13 @@ def before_backgrounds(
     return _developed(pictures, generator) if developed else pictures, alpha
 
 
+def load_scenery(viewsets: Viewsets, backgrounds: Path | None, clutter: Path | None) -> Scenery:
+    """Objects with the photographs of one folder and the cut-out things of another, as far as they are given;
+    `InputError` for a folder without any."""
+    photographs = [] if backgrounds is None else load_photographs(backgrounds)
+    return Scenery(viewsets, photographs, [] if clutter is None else load_things(clutter))
+
+
 def load_photographs(folder: Path) -> list[Float[Tensor, "3 h w"]]:
     """All pictures of a folder and those below it, small; `InputError` where there is none."""
     found = pictures_below(folder)
