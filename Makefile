@@ -4,7 +4,7 @@
 # make scores render held-out cars and score the shipped weights on them
 # make report score them in every way, into docs/evaluation; TEST=... GALLERY=... takes packed files,
 #             BESIDE=... other models, BLIND=... one trained with shuffled inputs
-# make judge-formats   let splat-transform, from npm, read and write every Gaussian format
+# make judge-formats   let splat-transform and Babylon.js, from npm, read our Gaussian files, and read theirs
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +28,8 @@ lint: $(VENV)/.dev
 	$(BIN)/pyright
 
 judge-formats: $(VENV)/.dev
-	npm install --prefix . --no-save --no-audit --no-fund --ignore-scripts @playcanvas/splat-transform@3.7.0
+	npm install --prefix . --no-save --no-audit --no-fund --ignore-scripts @playcanvas/splat-transform@3.7.0 \
+		@babylonjs/core@9.28.0 @babylonjs/loaders@9.28.0
 	$(BIN)/python -m pytest tests/formats/test_formats_judged.py
 
 scores: outputs/cars_test.pack outputs/cars_gallery.pack

@@ -6,7 +6,8 @@ The loss is PSNR between pictures of the object and of what is read back from th
     python benchmarks/formats.py [FILE]     a Gaussian file instead of the random object
 
 With the environment variable SPLAT_TRANSFORM naming PlayCanvas' splat-transform, another column has the loss
-when that program reads the file and writes a PLY.
+when that program reads the file and writes a PLY; or, since it does not read glTF, when Babylon.js reads it.
+`make judge-formats` installs both.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from sparsegen.splatting import render
 from sparsegen.splatting.scenes import random_scene
 from sparsegen.tables import markdown_table
 
+BABYLON = Path(__file__).parents[1] / "tests/formats/babylon_reads.mjs"
+
 
 def main(source: str | None = None) -> None:
     gaussians = load_gaussians(source) if source else random_scene(count=5120)[0][0]
@@ -41,7 +44,7 @@ def main(source: str | None = None) -> None:
                 rows.append([f"{form.suffix}{note}", form.up, size, loss(gaussians, load_gaussians(path))])
                 if judge:
                     rows[-1].append(judged_loss(judge, form, version, gaussians, Path(folder)))
-    titles = ["suffix", "up", "bytes", "PSNR", "PSNR after splat-transform"]
+    titles = ["suffix", "up", "bytes", "PSNR", "PSNR after a judge"]
     print(markdown_table(titles[: len(rows[0])], rows, left=2))
 
 
@@ -54,13 +57,16 @@ def loss(gaussians: Gaussians, found: Gaussians) -> str:
 
 
 def judged_loss(judge: str, form: GaussianFormat, version: int, gaussians: Gaussians, folder: Path) -> str:
-    """The same of the PLY that the judge makes of our file. It does not read glTF."""
+    """The same of what the judges read from our file."""
+    path = folder / f"for_judge{form.suffix}"
     if form.suffix in (".glb", ".gltf"):
-        return "not read"
-    path, target = folder / f"for_judge{form.suffix}", folder / "judged.ply"
-    save_gaussians(path, gaussians, up="-y", spz_version=version)  # as it takes all files to be
-    subprocess.run([judge, "-q", "-w", path, target], check=True, capture_output=True)
-    return loss(gaussians, load_gaussians(target, up="-y"))
+        save_gaussians(path, gaussians)
+        command, target, up = ["node", BABYLON], folder / "judged.splat", "y"
+    else:
+        save_gaussians(path, gaussians, up="-y", spz_version=version)  # as it takes all files to be
+        command, target, up = [judge, "-q", "-w"], folder / "judged.ply", "-y"
+    subprocess.run([*command, path, target], check=True, capture_output=True)
+    return loss(gaussians, load_gaussians(target, up=up))
 
 
 if __name__ == "__main__":

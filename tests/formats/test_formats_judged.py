@@ -1,7 +1,8 @@
-"""Every Gaussian format judged by a program that is not ours: PlayCanvas' splat-transform.
+"""Every Gaussian format judged by programs that are not ours: PlayCanvas' splat-transform, and Babylon.js for
+glTF, which that does not read.
 
-`make judge-formats` installs it and runs these tests; elsewhere they are skipped. SPLAT_TRANSFORM names
-its command where it lies elsewhere.
+`make judge-formats` installs them and runs these tests; elsewhere they are skipped. SPLAT_TRANSFORM names
+the command where it lies elsewhere.
 """
 
 import math
@@ -21,11 +22,18 @@ from sparsegen.gaussians import Gaussians
 from sparsegen.splatting import render
 from sparsegen.splatting.scenes import random_scene
 
-INSTALLED = Path(__file__).parents[2] / "node_modules/.bin/splat-transform"
+MODULES = Path(__file__).parents[2] / "node_modules"
+INSTALLED = MODULES / ".bin/splat-transform"
 COMMAND = os.environ.get("SPLAT_TRANSFORM") or (str(INSTALLED) if INSTALLED.exists() else "")
+NODE = shutil.which("node") or ""
+BABYLON = Path(__file__).with_name("babylon_reads.mjs")
 
-pytestmark = pytest.mark.skipif(
-    not COMMAND or not shutil.which("node"), reason="no splat-transform here: make judge-formats installs it"
+by_splat_transform = pytest.mark.skipif(
+    not COMMAND or not NODE, reason="no splat-transform here: make judge-formats installs it"
+)
+by_babylon = pytest.mark.skipif(
+    not NODE or not (MODULES / "@babylonjs").exists(),
+    reason="no Babylon.js here: make judge-formats installs it",
 )
 
 # In its eyes all formats but glTF have -Y up. Ours do too, but for .ply (+Z up) and .spz (+Y up, as its
@@ -44,6 +52,13 @@ def transform(*arguments: object) -> None:
     subprocess.run([COMMAND, "-q", "-w", *map(str, arguments)], check=True, capture_output=True, timeout=600)
 
 
+def read_by_babylon(path: Path) -> Gaussians:
+    """What it makes of a glTF file: it keeps the axes, and takes rotations and colors in 8 bits."""
+    found = path.with_suffix(".splat")
+    subprocess.run([NODE, BABYLON, path, found], check=True, capture_output=True, timeout=600)
+    return load_gaussians(found, up="y")
+
+
 def scene(name: str) -> Gaussians:
     """Recorded outputs of a network, or a whole object of 5,120 random Gaussians."""
     return {"recorded": recorded, "tiled": tiled, "random": lambda: random_scene(count=5120)[0][0]}[name]()
@@ -60,6 +75,7 @@ def assert_judged(found: Gaussians, expected: Gaussians, suffix: str) -> None:
     assert psnr(found, expected) > (45 if format_of_suffix(f"a{suffix}").lossless else 35)
 
 
+@by_splat_transform
 @pytest.mark.parametrize("name", ["recorded", "tiled", "random"])
 @pytest.mark.parametrize(
     ("suffix", "version"), [(".ply", 3), (".compressed.ply", 3), (".splat", 3), (".spz", 3), (".spz", 4)]
@@ -71,6 +87,7 @@ def test_it_reads_what_we_write(tmp_path, name, suffix, version):
     assert_judged(load_gaussians(tmp_path / "judged.ply", up="-y"), gaussians, suffix)
 
 
+@by_splat_transform
 @pytest.mark.parametrize("name", ["recorded", "tiled", "random"])
 @pytest.mark.parametrize(
     ("suffix", "options"),
@@ -89,6 +106,7 @@ def test_we_read_what_it_writes(tmp_path, name, suffix, options):
     assert_judged(load_gaussians(tmp_path / f"judged{suffix}", FOR_JUDGE[suffix]), gaussians, suffix)
 
 
+@by_splat_transform
 @pytest.mark.parametrize("suffix", [".compressed.ply", ".splat"])
 def test_it_stands_upright(tmp_path, suffix):
     """What it takes for upright in a file of ours, it writes as glTF, where +Y is up by definition."""
@@ -98,6 +116,7 @@ def test_it_stands_upright(tmp_path, suffix):
     assert_judged(load_gaussians(tmp_path / "judged.glb"), gaussians, suffix)
 
 
+@by_splat_transform
 def test_the_judge_tells_a_fault(tmp_path):
     """Rotations of the wrong hand must not pass."""
     gaussians = tiled()
@@ -105,3 +124,22 @@ def test_the_judge_tells_a_fault(tmp_path):
     save_gaussians(tmp_path / "a.splat", wrong)
     transform(tmp_path / "a.splat", tmp_path / "judged.ply")
     assert psnr(load_gaussians(tmp_path / "judged.ply", up="-y"), gaussians) < 35
+
+
+@by_babylon
+@pytest.mark.parametrize("name", ["recorded", "tiled", "random"])
+@pytest.mark.parametrize("suffix", [".glb", ".gltf"])
+def test_babylon_reads_our_gltf(tmp_path, name, suffix):
+    gaussians = scene(name)
+    save_gaussians(tmp_path / f"a{suffix}", gaussians)
+    found = read_by_babylon(tmp_path / f"a{suffix}")
+    assert_close(matched(found, gaussians), gaussians, **BITS[".splat"])
+    assert psnr(found, gaussians) > 45
+
+
+@by_babylon
+def test_babylon_tells_a_fault(tmp_path):
+    """glTF has scales as they are; their logarithms, as in PLY, must not pass."""
+    gaussians = tiled()
+    save_gaussians(tmp_path / "a.glb", replace(gaussians, scales=gaussians.scales.exp()))
+    assert psnr(read_by_babylon(tmp_path / "a.glb"), gaussians) < 35
