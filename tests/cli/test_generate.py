@@ -1,11 +1,8 @@
-"""`sparsegen generate`, `render` and `info` as a person meets them."""
+"""`sparsegen generate` as a person meets it."""
 
-import json
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
@@ -13,12 +10,11 @@ import torch
 from PIL import Image
 from plyfile import PlyData
 
+from commands import files, one_line, run
 from networks import build, small
 from sparsegen import pose
 from sparsegen.cameras import on_sphere
-from sparsegen.cli.main import main
 from sparsegen.formats.gaussian_files import load_gaussians
-from sparsegen.formats.ply import load_ply
 from sparsegen.models.pretrained import save_pretrained
 from test_photos import save_blob, write_transforms
 
@@ -32,22 +28,6 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     save_pretrained(build(small()), folder)
     return str(folder)
-
-
-def run(*argv):
-    return main([str(a) for a in argv])
-
-
-def files(folder):
-    return sorted(p.name for p in folder.rglob("*") if p.is_file())
-
-
-def one_line(capsys):
-    """The error output: one line, no traceback."""
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("sparsegen: ")
-    return lines[0]
 
 
 def test_a_cold_process_imports_nothing_slow(tmp_path, model):
@@ -332,87 +312,3 @@ def test_a_full_disk_is_one_line(tmp_path, photo, model, capsys, full_disk):
     assert run("generate", photo, "--model", model, "-o", tmp_path, *KNOWN) == 2
     assert "photo.ply" in one_line(capsys)
     assert not files(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def generated(photo, model):
-    assert not run("generate", photo, "--model", model, "-o", photo.parent, *KNOWN)
-    return photo.with_suffix(".ply")
-
-
-@pytest.fixture
-def ply(tmp_path, generated):
-    return Path(shutil.copy(generated, tmp_path))
-
-
-def test_render_writes_video_picture_or_folder(tmp_path, ply):
-    for output, more in {"turn.mp4": ["--frames", 4], "front.png": [], "views": ["--frames", 4]}.items():
-        assert not run("render", ply, "-o", tmp_path / output, "--size", 32, *more)
-    with Image.open(tmp_path / "front.png") as picture:
-        assert picture.size == (32, 32)
-    content = json.loads((tmp_path / "views" / "transforms.json").read_text())
-    assert len(content["frames"]) == 4
-    with Image.open(tmp_path / "views" / "images" / "000000.png") as view:
-        assert view.mode == "RGBA"
-
-
-@pytest.mark.parametrize(
-    ("argv", "named"),
-    [
-        (["-o", "photo.ply/turn.mp4"], "photo.ply/turn.mp4"),
-        (["-o", "turn.avi"], "turn.avi"),
-        (["--size", "100000"], "--size"),
-        (["--elevation", "inf"], "--elevation"),
-        (["--elevation", "91"], "--elevation"),
-        (["--background", "2"], "--background"),
-    ],
-)
-def test_renderings_that_cannot_be_are_one_line(tmp_path, ply, capsys, monkeypatch, argv, named):
-    monkeypatch.chdir(tmp_path)
-    before = files(tmp_path)
-    capsys.readouterr()
-    assert run("render", ply, "--size", 16, "--frames", 2, *argv) == 2
-    assert named in one_line(capsys)
-    assert files(tmp_path) == before
-
-
-def test_info_tells_what_a_gaussian_file_holds(ply, capsys):
-    capsys.readouterr()
-    assert not run("info", ply)
-    printed = capsys.readouterr().out
-    assert "12" in printed
-    gaussians = load_ply(ply)
-    assert f"x {gaussians.means[:, 0].min():.3f}" in printed
-
-
-def test_info_tells_what_a_model_is(model, capsys):
-    assert not run("info", model)
-    printed = capsys.readouterr().out
-    parameters = sum(p.numel() for p in build(small()).parameters())
-    assert f"{parameters:,}" in printed
-
-
-def test_info_of_a_folder_that_is_none_names_what_it_could_be(tmp_path, ply, capsys):
-    capsys.readouterr()
-    (tmp_path / "empty").mkdir()
-    told = "neither a dataset (SRN, NeRF, CO3D) nor a model folder; "
-    assert run("info", tmp_path) == 2
-    assert one_line(capsys) == f"sparsegen: {tmp_path}: {told}did you mean {ply}?"
-    assert run("info", tmp_path / "empty") == 2
-    assert one_line(capsys) == f"sparsegen: {tmp_path / 'empty'}: {told}give one, or a file"
-
-
-@pytest.mark.parametrize("verb", ["render", "info"])
-@pytest.mark.parametrize("fault", ["missing", "text", "cut", "mesh"])
-def test_a_bad_gaussian_file_is_one_line(tmp_path, ply, capsys, verb, fault):
-    capsys.readouterr()
-    path = tmp_path / "bad.ply"
-    if fault == "text":
-        path.write_text("hello")
-    elif fault == "cut":
-        path.write_bytes(ply.read_bytes()[:-50])
-    elif fault == "mesh":
-        header = "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\n"
-        path.write_text(header + "property float z\nend_header\n0 0 0\n")
-    assert run(verb, path) == 2
-    assert "bad.ply" in one_line(capsys)

@@ -1,12 +1,13 @@
 """`sparsegen render`: moving pictures, and folders of views that are what their cameras see."""
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageSequence
 
+import commands
 from gaussian_samples import recorded
-from sparsegen.cli.main import main
 from sparsegen.data.layouts.transforms_json import read_transforms_object
 from sparsegen.formats.gaussian_files import load_gaussians, save_gaussians
 from sparsegen.turntable import orbit_around, render_rgba
@@ -19,7 +20,18 @@ def ply(tmp_path):
 
 
 def run(*words) -> int | None:
-    return main(["render", *map(str, words)])
+    return commands.run("render", *words)
+
+
+def test_a_video_a_picture_or_a_folder(tmp_path, ply):
+    for output, more in {"turn.mp4": ["--frames", 4], "front.png": [], "views": ["--frames", 4]}.items():
+        assert not run(ply, "-o", tmp_path / output, "--size", 32, *more)
+    assert imageio_ffmpeg.count_frames_and_secs(tmp_path / "turn.mp4")[0] == 4
+    with Image.open(tmp_path / "front.png") as picture:
+        assert picture.size == (32, 32)
+    with Image.open(tmp_path / "views" / "images" / "000003.png") as view:
+        assert view.mode == "RGBA"
+    assert len(read_transforms_object(tmp_path / "views").images) == 4
 
 
 @pytest.mark.parametrize("path", ["orbit", "spiral", "sphere"])
@@ -80,21 +92,22 @@ def test_turntables_that_pages_show(tmp_path, ply, suffix):
         (["--background", "1", "--views", "3"], "--background: not for a folder of views"),
         (["--frames", "3", "--views", "3"], "--frames: --views says how many"),
         (["--views", "3", "--path", "sphere", "--elevation", "0"], "--elevation: --path sphere knows"),
+        (["-o", "object.ply/turn.mp4"], "object.ply/turn.mp4"),
+        (["--size", "100000"], "--size"),
+        (["--elevation", "inf"], "--elevation"),
+        (["--elevation", "91"], "--elevation"),
+        (["--background", "2"], "--background"),
         (["-o", "turn.avi"], "turn.avi: cannot write .avi; give .mp4, .gif, .webp, .png or a folder"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, ply, capsys, monkeypatch, argv, words):
     monkeypatch.chdir(tmp_path)
     assert run(ply, "--size", 16, *argv) == 2
-    message = capsys.readouterr().err
-    assert words in message
-    assert message.count("\n") == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["object.ply"]
+    assert words in commands.one_line(capsys)
+    assert commands.files(tmp_path) == ["object.ply"]
 
 
 def test_a_folder_without_a_name_is_refused_in_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(".") == 2
-    message = capsys.readouterr().err
-    assert "this is a folder" in message
-    assert message.count("\n") == 1
+    assert "this is a folder" in commands.one_line(capsys)

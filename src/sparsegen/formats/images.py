@@ -54,12 +54,11 @@ def load_image(path: str | Path) -> Float[Tensor, "4 h w"]:
     path = check_readable(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of oddities that it then handles
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             return _decode(path)
         except InputError:
             raise
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        except Image.DecompressionBombError:
             limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
             raise InputError(f"{path}: more than {limit} million pixels; scale it down") from None
         except Image.UnidentifiedImageError:
@@ -171,6 +170,8 @@ def _decode(path: Path) -> Float[Tensor, "4 h w"]:
             raise InputError(f"{path}: holds {frames} pictures (animated or many pages); save one as PNG")
         if not image.width or not image.height:
             raise InputError(f"{path}: {image.width} x {image.height} pixels; give a picture with content")
+        if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):  # Pillow would only warn
+            raise Image.DecompressionBombError
         image.load()
         turned = ImageOps.exif_transpose(image)
     if _is_deep(turned.mode, image.format):

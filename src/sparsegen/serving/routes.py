@@ -101,12 +101,8 @@ def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Li
             raise InputError("this object was opened from a file; there is no picture to make it from")
         if len(body.cameras) > len(order.pictures):
             raise InputError(f"{len(body.cameras)} cameras for {len(order.pictures)} pictures; give one each")
-        known = [((c.azimuth, c.elevation), c.roll) if c else ((None, None), None) for c in body.cameras]
-        known += [((None, None), None)] * (len(order.pictures) - len(known))
-        taken = tuple(
-            replace(picture, known=pair, roll=roll)
-            for picture, (pair, roll) in zip(order.pictures, known, strict=True)
-        )
+        cameras = body.cameras + [None] * (len(order.pictures) - len(body.cameras))
+        taken = tuple(_taken_from(*each) for each in zip(order.pictures, cameras, strict=True))
         return told(jobs.submit(Order(taken, body.samples, body.steps, body.seed, body.detail)))
 
     @app.post("/api/files", status_code=201, response_model_exclude_unset=True)
@@ -188,6 +184,12 @@ def add_objects(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio) -> None
 def _as(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """For the schema: an answer of bytes, of one of these content types."""
     return {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}}}
+
+
+def _taken_from(picture: Picture, camera: Direction | None) -> Picture:
+    if camera is None:
+        return replace(picture, known=(None, None), roll=None)
+    return replace(picture, known=(camera.azimuth, camera.elevation), roll=camera.roll)
 
 
 def _known(job: Job[Order, Result] | None) -> Job[Order, Result]:
