@@ -1,9 +1,11 @@
 """Facts of the network whatever its weights."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from networks import build, small, some_views
 from sparsegen.cameras import Cameras, on_sphere
@@ -253,3 +255,57 @@ def test_unfit_folders_are_refused_in_one_line(tmp_path, fault):
         load_pretrained(folder)
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+class Calls(TorchDispatchMode):
+    """The names of all operations, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function.__name__)
+        return function(*args, **(kwargs or {}))
+
+    def of(self, *names):
+        """Where operations whose names begin so stand."""
+        return [i for i, name in enumerate(self.names) if name.startswith(names)]
+
+
+# A GPU is waited for wherever the processor reads a number.
+READS = "equal.", "_local_scalar_dense", "nonzero", "masked_select", "_unique"
+
+
+def again(views):
+    """The same views, in tensors of their own."""
+    cameras = replace(views.cameras, viewmats=views.cameras.viewmats.clone(), Ks=views.cameras.Ks.clone())
+    return replace(views, cameras=cameras)
+
+
+def test_nothing_is_waited_for_while_the_network_works():
+    model, views = build(small(feedback=True, slopes=True)), some_views()
+    first = run(model, views)[-1]
+    with Calls() as calls:
+        second = run(model, views)[-1]
+    assert not calls.of(*READS)
+    with Calls() as calls:
+        third = run(model, again(views))[-1]
+    work = calls.of("convolution", "mm", "addmm", "bmm")
+    assert 0 < len(calls.of(*READS)) == sum(i < work[0] for i in calls.of(*READS))
+    for other in (second, third):
+        torch.testing.assert_close(other.means, first.means, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_camera_that_changes_in_place_is_noticed(mode):
+    model = build(small())
+    with mode():
+        views = some_views()
+        times = torch.zeros(views.images.shape[:2])
+        before = model(views, times)[-1].means
+        views.cameras.viewmats.copy_(views.cameras.viewmats.flip(0))
+        after = model(views, times)[-1].means
+        fresh = build(small())(again(views), times)[-1].means
+    assert (after - before).abs().max() > 1e-4
+    torch.testing.assert_close(after, fresh, rtol=0, atol=0)

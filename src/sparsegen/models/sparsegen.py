@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -196,9 +197,11 @@ class SparseGen(Network[ModelConfig]):
         """
         if self.config.truncate_times:
             times = torch.floor(1000 * times + 1e-3) / 1000
+        # These may read from the device what they remember: before all work, so that nothing is waited for.
+        positions, embedding = self._positions(views.cameras), self._embedding()[:queries]
         pictures = encoder_input(self.config.image_encoder, views, times, self_conditioning)
         features = self.image_encoder(pictures, times)  # (b, v, c, g, g)
-        tokens, positions = self._encode(features, views.cameras, times)
+        tokens, positions = self._encode(features, positions, times)
         memory = tokens if positions is None else tokens + positions
         lookup = Lookup(views.images, views.cameras, clean_weights(times), self.config.symmetric)
         points = sharp = None
@@ -208,14 +211,16 @@ class SparseGen(Network[ModelConfig]):
             points = self.sampling.start(maps, pictures, lookup, self.anchors[:queries])
             if self.sharp is not None and points.fine is not None and layers != "uncorrected":
                 sharp = self.sharp(pictures, points.fine)
-        return self._decode(memory, times, points, sharp, lookup, layers, queries)
+        return self._decode(memory, embedding, times, points, sharp, lookup, layers)
 
     def _encode(
-        self, features: Float[Tensor, "b v c g g"], cameras: Cameras, times: Float[Tensor, "b v"]
+        self,
+        features: Float[Tensor, "b v c g g"],
+        positions: Float[Tensor, "_b v n c"] | None,
+        times: Float[Tensor, "b v"],
     ) -> tuple[Float[Tensor, "b n c"], Float[Tensor, "b n c"] | None]:
         """Tokens of all views after they have seen each other, and their position encodings."""
         tokens = self.input_projection(features.flatten(3).mT).flatten(1, 2)  # (b, v g g, c)
-        positions = self._positions(cameras, features.shape[-1])
         time = self.time_embedding(times)[:, :, None]  # (b, v, 1, c)
         per_view = features.shape[-1] ** 2
         added = time.expand(-1, -1, per_view, -1).flatten(1, 2)
@@ -229,16 +234,14 @@ class SparseGen(Network[ModelConfig]):
     def _decode(
         self,
         memory: Float[Tensor, "b n c"],
+        embedding: Float[Tensor, "m c"],
         times: Float[Tensor, "b v"],
         points: SampledFeatures | None,
         sharp: Float[Tensor, "b v d h h"] | None,
         lookup: Lookup,
         layers: str,
-        queries: int | None,
     ) -> list[Gaussians]:
-        embedding = self._query_memo(
-            self.anchor_encoder, (self.unit_anchors,), lambda: self.anchor_encoder(self.unit_anchors)
-        )[:queries]
+        used_anchors = self.unit_anchors[: len(embedding)]
         registers = self.config.registers  # in front of the queries
         if self.registers is not None:
             embedding = torch.cat([self.registers, embedding])
@@ -256,12 +259,12 @@ class SparseGen(Network[ModelConfig]):
             x = tokens[:, registers:]
             feeds_sampling = points is not None and self.config.anchor_sampling == "gaussians"
             if layers == "all" or i == last or feeds_sampling:
-                head, anchors = self._head(i), self.unit_anchors[:queries]
+                head = self._head(i)
                 raw = head(x)
                 if i == last and sharp is not None:
-                    results.append(self._correct(raw, x, head, anchors, sharp, lookup))
+                    results.append(self._correct(raw, x, head, used_anchors, sharp, lookup))
                 else:
-                    results.append(head.place(raw, anchors, lookup))
+                    results.append(head.place(raw, used_anchors, lookup))
         return [placed.gaussians for placed in (results if layers == "all" else results[-1:])]
 
     def _head(self, layer: int) -> GaussianHead:
@@ -298,9 +301,15 @@ class SparseGen(Network[ModelConfig]):
         placed = place(raw)
         return placed, feedback(placed.gaussians, lookup) if self.config.feedback else None
 
-    def _positions(self, cameras: Cameras, grid: int) -> Float[Tensor, "b v n c"] | None:
+    def _embedding(self) -> Float[Tensor, "m c"]:
+        return self._query_memo(
+            self.anchor_encoder, (self.unit_anchors,), lambda: self.anchor_encoder(self.unit_anchors)
+        )
+
+    def _positions(self, cameras: Cameras) -> Float[Tensor, "b v n c"] | None:
         if not self.position_encoder.parts:
             return None
+        grid = self.config.image_encoder.grid_size
         return self._position_memo(
             self.position_encoder,
             (cameras.viewmats, cameras.Ks),
@@ -372,7 +381,7 @@ class _Memo:
 
     def __init__(self) -> None:
         self._key: tuple[object, ...] = ()
-        self._inputs: tuple[Tensor, ...] = ()
+        self._inputs: tuple[_Seen, ...] = ()
         self._value: Tensor | None = None
 
     def __call__(
@@ -383,14 +392,30 @@ class _Memo:
         # In-place changes raise a parameter's version; casts and moves change its type or address.
         key = (
             torch.is_autocast_enabled(inputs[0].device.type),
-            *((p.data_ptr(), p._version, p.dtype) for p in module.parameters()),
+            *((p.data_ptr(), _version(p), p.dtype) for p in module.parameters()),
         )
-        same = key == self._key and all(_same(a, b) for a, b in zip(inputs, self._inputs, strict=True))
+        same = key == self._key and all(map(_same, inputs, self._inputs))
         if self._value is None or not same:
             self._value = compute()
-            self._key, self._inputs = key, tuple(x.detach().clone() for x in inputs)
+            self._key, self._inputs = key, tuple(_Seen(x, _version(x), x.detach().clone()) for x in inputs)
         return self._value
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
+class _Seen(NamedTuple):
+    """An input of before: the tensor, its version then, and what it held."""
+
+    tensor: Tensor
+    version: int | None
+    held: Tensor
+
+
+def _version(x: Tensor) -> int | None:
+    """What counts its changes in place; None where nothing does."""
+    return None if x.is_inference() else x._version
+
+
+def _same(now: Tensor, before: _Seen) -> bool:
+    if now is before.tensor and before.version is not None and before.version == _version(now):
+        return True  # without reading it, for which a GPU would have to be waited for
+    a, b = now, before.held
     return a.shape == b.shape and a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)
