@@ -1,10 +1,17 @@
-"""Faults of the world that several parts must survive."""
+"""What holds for all tests, and faults of the world that several parts must survive."""
 
 from pathlib import Path
 
 import pytest
+import torch
 
 from sparsegen.formats import files
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    """Whatever ran before."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture

@@ -72,8 +72,8 @@ def test_without_position_encoding_image_tokens_do_not_know_their_place():
     """Cameras then reach the tokens only as ray channels of the pictures."""
     full, without = model_of(), model_of("position_encoding=off")
     cameras = ball_viewsets(COLORS).cameras[:, :2]
-    assert full._positions(cameras, 4) is not None
-    assert without._positions(cameras, 4) is None
+    assert full._positions(cameras) is not None
+    assert without._positions(cameras) is None
     gone = {name for name, _ in full.named_parameters()} - {name for name, _ in without.named_parameters()}
     assert gone
     assert all(name.startswith("position_encoder.") for name in gone)

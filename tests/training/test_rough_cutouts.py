@@ -86,7 +86,7 @@ def test_a_share_of_the_camera_heads_pictures_is_rough_and_framed_as_it_was_cut(
     half = alphas[0].clone()
     half[:, :24] = 0
     recipe = CameraHeadTraining(batch_size=32, mirrored=False, rough=0.5, tilted=0)
-    batches = [camera_batch(Scenery(viewsets), recipe, 0, net) for net in (None, Fixed(half, 100.0))]
+    batches = [camera_batch(Scenery(viewsets), recipe, 0, 64, net) for net in (None, Fixed(half, 100.0))]
     whole, cut = (batch.frames for batch in batches)
     changed = (whole - cut).abs().amax(1) > 0.05
     assert changed[16:].sum() == 0

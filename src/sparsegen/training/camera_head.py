@@ -72,7 +72,7 @@ def train_camera_head(
     head = _with_rolls(start).train()
     optimizer = torch.optim.AdamW(head.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
     for step, bar in falling_steps(optimizer, recipe.lr, recipe.steps, max_seconds):
-        batch = camera_batch(scenery, recipe, step, foreground)
+        batch = camera_batch(scenery, recipe, step, head.config.size, foreground)
         features = head.features(batch.crops)
         targets = cell_targets(batch.azimuths, batch.elevations)
         loss = F.cross_entropy(head.directions(features).flatten(1), targets.flatten(1))
@@ -112,10 +112,14 @@ class CameraBatch(NamedTuple):
 
 
 def camera_batch(
-    scenery: Scenery, recipe: CameraHeadTraining, step: int, foreground: ForegroundNet | None = None
+    scenery: Scenery,
+    recipe: CameraHeadTraining,
+    step: int,
+    size: int,
+    foreground: ForegroundNet | None = None,
 ) -> CameraBatch:
-    """Cut-outs of random pictures, some rough, some tilted, moved a little, mirrored and disguised, and their
-    targets."""
+    """Cut-outs of random pictures, `size` pixels large, some rough, some tilted, moved a little, mirrored and
+    disguised, and their targets."""
     rng = np.random.default_rng((recipe.seed, step))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     count, view_count = scenery.viewsets.images.shape[:2]
@@ -133,7 +137,7 @@ def camera_batch(
     images, alphas = _turned(images, alphas, rolls)
     zoom = 1 + 0.15 * (torch.rand(recipe.batch_size, generator=generator) - 0.5)
     shift = 0.1 * (torch.rand(recipe.batch_size, 2, generator=generator) - 0.5)
-    crops = crop_to_object(images, alphas, CameraHeadConfig().size, zoom, shift)
+    crops = crop_to_object(images, alphas, size, zoom, shift)
     azimuths, elevations = directions_to(cameras.centers)
     frames = true_frames(alphas, cameras)
     if recipe.mirrored:

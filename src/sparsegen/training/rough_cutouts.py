@@ -54,7 +54,8 @@ def rough_cut_outs(
     found = (_SHARPNESS * (logits.float() + strength * noise)).sigmoid()
     found = F.interpolate(found[:, None], (size, size), mode="bilinear", antialias=True)
     reach = round(_REACH * size)
-    found = found * F.max_pool2d(alphas[:, None], 2 * reach + 1, 1, reach)
+    near = F.max_pool2d(alphas[:, None], (2 * reach + 1, 1), 1, (reach, 0))
+    found = found * F.max_pool2d(near, (1, 2 * reach + 1), 1, (0, reach))
     kept = alpha_iou(found[:, 0], seen) >= _LEAST_OVERLAP  # NaN, where nothing is seen, is not
     cut = torch.where(kept[:, None, None, None], pictures * found + 1 - found, images)
     return cut, torch.where(kept[:, None, None], found[:, 0], alphas)
