@@ -139,7 +139,7 @@ def test_babylon_reads_our_gltf(tmp_path, name, suffix):
 
 @by_babylon
 def test_babylon_tells_a_fault(tmp_path):
-    """glTF has scales as they are; their logarithms, as in PLY, must not pass."""
+    """Scales that are not what glTF says they are must not pass."""
     gaussians = tiled()
     save_gaussians(tmp_path / "a.glb", replace(gaussians, scales=gaussians.scales.exp()))
     assert psnr(read_by_babylon(tmp_path / "a.glb"), gaussians) < 35
