@@ -4,6 +4,7 @@
 # make scores render held-out cars and score the shipped weights on them
 # make report score them in every way, into docs/evaluation; TEST=... GALLERY=... takes packed files,
 #             BESIDE=... other models, BLIND=... one trained with shuffled inputs
+# make spark           bundle the renderer of page and viewer, Spark and three.js from npm, into spark.min.js
 # make judge-formats   let splat-transform and Babylon.js, from npm, read our Gaussian files, and read theirs
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +15,7 @@ TORCH := torch==2.13.0
 TEST ?= outputs/cars_test.pack
 GALLERY ?= outputs/cars_gallery.pack
 
-.PHONY: demo test lint scores report judge-formats clean
+.PHONY: demo test lint scores report judge-formats spark clean
 
 demo: $(VENV)/.base
 	$(BIN)/sparsegen generate examples/car.png --detail -o outputs/demo
@@ -31,6 +32,12 @@ judge-formats: $(VENV)/.dev
 	npm install --prefix . --no-save --no-audit --no-fund --ignore-scripts @playcanvas/splat-transform@3.7.0 \
 		@babylonjs/core@9.28.0 @babylonjs/loaders@9.28.0
 	$(BIN)/python -m pytest tests/formats/test_formats_judged.py
+
+spark:
+	npm install --prefix . --no-save --no-audit --no-fund --ignore-scripts \
+		@sparkjsdev/spark@2.2.0 three@0.187.0 fflate@0.8.3 esbuild@0.28.2
+	node_modules/.bin/esbuild src/sparsegen/viewer/spark.mjs --bundle --minify --target=es2022 --format=iife \
+		--global-name=Spark --legal-comments=inline --outfile=src/sparsegen/viewer/spark.min.js
 
 scores: outputs/cars_test.pack outputs/cars_gallery.pack
 	$(BIN)/sparsegen eval --data outputs/cars_test.pack --gallery outputs/cars_gallery.pack -o outputs/scores

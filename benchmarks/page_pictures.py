@@ -103,6 +103,7 @@ def rest(page: Page) -> None:
     """Until nothing is at work and all is drawn."""
     page.wait_for_selector("body[aria-busy=false]")
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.evaluate("Promise.all([view, ...samples.views].map((one) => one.last))")
 
 
 if __name__ == "__main__":

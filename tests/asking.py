@@ -45,4 +45,4 @@ def opened(client, gaussians, tmp_path):
 
 def rows(scene):
     assert scene.status_code == 200, scene.text
-    return np.frombuffer(scene.content, "<f4").reshape(-1, 16)
+    return np.frombuffer(scene.content, "<f4").reshape(-1, 15)

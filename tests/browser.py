@@ -50,6 +50,12 @@ def until(page, expression):
         page.wait_for_timeout(20)
 
 
+def drawn(page, views="[view]"):
+    """Wait until what these views were last asked to show is on their canvases."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.evaluate(f"Promise.all({views}.map((one) => one.last))")
+
+
 def pixels(png):
     """A screenshot's colors (3, h, w) in [0, 1]."""
     image = np.array(Image.open(BytesIO(png)).convert("RGB"))

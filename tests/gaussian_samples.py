@@ -1,5 +1,6 @@
 """Gaussians to write and read, and damaged files."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from sparsegen.cameras import orbit
 from sparsegen.gaussians import Gaussians
+from sparsegen.splatting import render
 
 FIXTURES = Path(__file__).parent / "fixtures"
 # What another program made of `recorded` and `tiled`; their README says how.
@@ -62,6 +65,13 @@ def assert_close(
     first, second = (F.normalize(g.quats.double(), dim=-1) for g in (found, expected))
     cosine = (first * second).sum(dim=-1).abs()
     assert float(2 * cosine.clamp(max=1).acos().max()) < angle
+
+
+def picture_psnr(found: Gaussians, expected: Gaussians) -> float:
+    """How well four pictures of these agree, in dB."""
+    cameras = orbit(4, size=128)
+    pictures = [render(g, cameras, backend="cpu", depth=False).rgb for g in (found, expected)]
+    return -10 * math.log10(max(float((pictures[0] - pictures[1]).square().mean()), 1e-12))
 
 
 def damaged(data: bytes, count: int, seed: int = 0) -> Iterator[bytes]:

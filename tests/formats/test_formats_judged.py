@@ -5,7 +5,6 @@ glTF, which that does not read.
 the command where it lies elsewhere.
 """
 
-import math
 import os
 import shutil
 import subprocess
@@ -15,11 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from gaussian_samples import assert_close, matched, recorded, tiled
-from sparsegen.cameras import orbit
+from gaussian_samples import assert_close, matched, picture_psnr, recorded, tiled
 from sparsegen.formats.gaussian_files import format_of_suffix, load_gaussians, save_gaussians
 from sparsegen.gaussians import Gaussians
-from sparsegen.splatting import render
 from sparsegen.splatting.scenes import random_scene
 
 MODULES = Path(__file__).parents[2] / "node_modules"
@@ -64,15 +61,9 @@ def scene(name: str) -> Gaussians:
     return {"recorded": recorded, "tiled": tiled, "random": lambda: random_scene(count=5120)[0][0]}[name]()
 
 
-def psnr(found: Gaussians, expected: Gaussians) -> float:
-    cameras = orbit(4, size=128)
-    pictures = [render(g, cameras, backend="cpu", depth=False).rgb for g in (found, expected)]
-    return -10 * math.log10(max(float((pictures[0] - pictures[1]).square().mean()), 1e-12))
-
-
 def assert_judged(found: Gaussians, expected: Gaussians, suffix: str) -> None:
     assert_close(matched(found, expected), expected, **BITS[suffix])
-    assert psnr(found, expected) > (45 if format_of_suffix(f"a{suffix}").lossless else 35)
+    assert picture_psnr(found, expected) > (45 if format_of_suffix(f"a{suffix}").lossless else 35)
 
 
 @by_splat_transform
@@ -123,7 +114,7 @@ def test_the_judge_tells_a_fault(tmp_path):
     wrong = replace(gaussians, quats=gaussians.quats * torch.tensor([1.0, -1, -1, -1]))
     save_gaussians(tmp_path / "a.splat", wrong)
     transform(tmp_path / "a.splat", tmp_path / "judged.ply")
-    assert psnr(load_gaussians(tmp_path / "judged.ply", up="-y"), gaussians) < 35
+    assert picture_psnr(load_gaussians(tmp_path / "judged.ply", up="-y"), gaussians) < 35
 
 
 @by_babylon
@@ -134,7 +125,7 @@ def test_babylon_reads_our_gltf(tmp_path, name, suffix):
     save_gaussians(tmp_path / f"a{suffix}", gaussians)
     found = read_by_babylon(tmp_path / f"a{suffix}")
     assert_close(matched(found, gaussians), gaussians, **BITS[".splat"])
-    assert psnr(found, gaussians) > 45
+    assert picture_psnr(found, gaussians) > 45
 
 
 @by_babylon
@@ -142,4 +133,4 @@ def test_babylon_tells_a_fault(tmp_path):
     """Scales that are not what glTF says they are must not pass."""
     gaussians = tiled()
     save_gaussians(tmp_path / "a.glb", replace(gaussians, scales=gaussians.scales.exp()))
-    assert psnr(read_by_babylon(tmp_path / "a.glb"), gaussians) < 35
+    assert picture_psnr(read_by_babylon(tmp_path / "a.glb"), gaussians) < 35

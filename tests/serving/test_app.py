@@ -35,7 +35,7 @@ def test_a_picture_becomes_the_object_that_the_pipeline_makes(serve, picture, pi
         found = rows(client.post(f"/api/jobs/{job['id']}/samples/{sample}/scene", json={}))
         expected = pipeline(views, seed=3 + sample)[0]
         np.testing.assert_allclose(found[:, :3], expected.means.numpy(), atol=1e-5)
-        np.testing.assert_array_equal(found[:, 10], expected.query_ids.numpy())
+        np.testing.assert_array_equal(found[:, 7], expected.query_ids.numpy())
     cutout = client.get(f"/api/jobs/{job['id']}/cutouts/0")
     assert Image.open(io.BytesIO(cutout.content)).mode == "RGBA"
 

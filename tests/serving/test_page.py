@@ -8,7 +8,7 @@ import pytest
 import torch
 import uvicorn
 
-from browser import open_page, pixels, until
+from browser import drawn, open_page, pixels, until
 from sparsegen.formats.gaussian_files import load_gaussians
 from sparsegen.generation import Pipeline
 from sparsegen.serving.app import create_app
@@ -43,7 +43,7 @@ def page_at(address, width=1000, height=640):
 
 def settled(page):
     page.wait_for_selector("body[aria-busy=false]")
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    drawn(page, "[view, ...samples.views]")
 
 
 def shot(page):

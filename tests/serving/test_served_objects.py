@@ -25,11 +25,11 @@ def test_edits_keep_the_first_numbers_of_queries(serve, tmp_path):
     ]
     path = f"/api/jobs/{job['id']}/samples/0"
     found = rows(client.post(f"{path}/scene", json={"edits": edits}))
-    assert found[:, 10].tolist() == [0, 0, 2, 2, 3, 3, 4, 4]
+    assert found[:, 7].tolist() == [0, 0, 2, 2, 3, 3, 4, 4]
     assert found[2, 12] > 0.9
-    assert found[4, 4] == pytest.approx(4 * 0.0004)
+    assert found[4, 4] == pytest.approx(2 * 0.02)
     undone = rows(client.post(f"{path}/scene", json={"edits": edits[:1]}))
-    assert undone[4, 4] == pytest.approx(0.0004)
+    assert undone[4, 4] == pytest.approx(0.02)
     # what was deleted is not selected again
     wide = {"edits": edits, "queries": [2], "distance": 0.11}
     assert client.post(f"{path}/selection", json=wide).json() == {"queries": [2, 3]}
@@ -65,7 +65,7 @@ def test_fewer_queries_are_what_the_network_makes_of_them(serve, pipeline, pictu
     # edits name queries of the whole object: those that are not there now are passed over
     edits = [{"kind": "delete", "queries": [1, 5]}]
     found = rows(client.post(f"{path}/scene", json={"keep": 3, "edits": edits}))
-    assert found[:, 10].tolist() == [0, 0, 2, 2]
+    assert found[:, 7].tolist() == [0, 0, 2, 2]
     assert (
         client.post(f"{path}/scene", json={"keep": 3, "edits": [{**edits[0], "queries": [6]}]}).status_code
         == 422

@@ -28,7 +28,7 @@ _PAGE = Path(__file__).parent / "page"
 _STATIC = {
     "": _PAGE / "index.html",
     **{path.name: path for path in sorted(_PAGE.iterdir()) if path.suffix in (".js", ".css")},
-    "splat.js": viewer.FOLDER / "splat.js",
+    **{name: viewer.FOLDER / name for name in ("spark.min.js", "orbit.js", "splat.js")},
 }
 # Said here: what a system calls these kinds may be anything, and browsers insist on the right one.
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}

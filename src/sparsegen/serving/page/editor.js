@@ -62,14 +62,8 @@ class Editor {
     this.select(chosen);
   }
 
-  present() {
-    const queries = new Set();
-    for (let i = 10; i < this.view.data.length; i += FLOATS) queries.add(this.view.data[i]);
-    return queries;
-  }
-
   invert() {
-    this.select([...this.present()].filter((q) => !this.selection.has(q)));
+    this.select([...this.view.queries()].filter((q) => !this.selection.has(q)));
   }
 
   /** Grow or shrink by distance, or by how alike queries attend. */
@@ -100,7 +94,7 @@ class Editor {
     this.keep = keep;
     this.remember(done, undone);
     this.view.show(scene);
-    const present = this.present();
+    const present = this.view.queries();
     this.select([...this.selection].filter((q) => present.has(q)));
   }
 

@@ -18,17 +18,18 @@ class Samples {
     $("samples-list").hidden = $("compare").hidden = true;
     if (job.samples < 2) return;
     Object.assign(this.thumb.orbit, { ...this.view.orbit, radius: 0.75 * this.view.orbit.radius });
-    const buttons = (await this.scenes()).map((scene, i) => {
+    const buttons = [];
+    for (const [i, scene] of (await this.scenes()).entries()) {
       this.thumb.show(scene);
-      this.thumb.draw();
+      await this.thumb.draw();
       const image = new Image();
       image.src = this.thumb.canvas.toDataURL();
       image.alt = this.name(i);
       const button = element("button", image);
       button.title = this.name(i);
       button.addEventListener("click", () => attempt(() => this.take(i), "Opening"));
-      return button;
-    });
+      buttons.push(button);
+    }
     exchange($("samples-list"), buttons);
     $("samples-list").hidden = $("compare").hidden = false;
     this.mark(sample);
@@ -80,7 +81,7 @@ class Samples {
 
   clear() {
     this.toggle(false);
-    for (const { gl } of this.views) gl.getExtension("WEBGL_lose_context").loseContext();
+    for (const one of this.views) one.close();
     this.views = [];
     $("compared").replaceChildren();
   }
