@@ -17,7 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     render.add_argument(
         "--up", choices=("auto", "y", "z"), default="auto", help="axis that points up (default: the format's)"
     )
-    render.add_argument("--seed", type=int, default=0, help="seed of the random cameras (default: 0)")
+    render.add_argument(
+        "--variants",
+        type=int,
+        metavar="N",
+        help="N of each mesh: itself, and others stretched, tapered, repainted and lit in other ways",
+    )
+    render.add_argument(
+        "--seed", type=int, default=0, help="seed of the random cameras and variants (default: 0)"
+    )
     _add_rendering(render)
 
     cars = verbs.add_parser("cars", help="render procedural cars")
@@ -119,13 +127,15 @@ def _render(args: argparse.Namespace) -> None:
 
     from sparsegen.cameras import RADIUS
     from sparsegen.data.meshes import find_meshes
+    from sparsegen.data.variants import variants
     from sparsegen.data.viewpoints import random_views, spiral_views
     from sparsegen.errors import InputError
 
-    _check_counts(args, "views", "size", "jobs")
+    _check_counts(args, "views", "size", "jobs", "variants")
     if args.seed < 0:
         raise InputError(f"--seed: expected an integer of at least 0, found {args.seed}")
-    subjects = find_meshes(args.meshes, args.up)
+    meshes = find_meshes(args.meshes, args.up)
+    subjects = variants(meshes, args.variants, args.seed) if args.variants else meshes
     views, distances = args.views or (25 if args.spiral else 16), _distances(args) or (RADIUS, RADIUS)
     if args.spiral:
         cameras = [spiral_views(views, args.size, distances[0])] * len(subjects)
