@@ -283,7 +283,7 @@ def _words(line: str) -> list[str]:
 # --- GLB -------------------------------------------------------------------------------------
 
 
-def to_scene(parts: list[Part]) -> trimesh.Scene:
+def to_scene(parts: list[Part], to_gltf: Float[ndarray, "3 3"] = _TO_GLTF) -> trimesh.Scene:
     """One mesh for each material, with glTF's axes."""
     import trimesh
     from trimesh.visual import TextureVisuals
@@ -303,7 +303,7 @@ def to_scene(parts: list[Part]) -> trimesh.Scene:
             doubleSided=True,
         )
         visual = TextureVisuals(uv=rows[:, 3:], material=material)
-        vertices = rows[:, :3] @ _TO_GLTF.T
+        vertices = rows[:, :3] @ to_gltf.T
         scene.add_geometry(trimesh.Trimesh(vertices, index.reshape(-1, 3), visual=visual, process=False))
     return scene
 

@@ -25,6 +25,7 @@ EXTENSIONS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".dae")
 _Y_UP = (".glb", ".gltf", ".obj")
 # (x, y, z) with +Y up and the front at +Z becomes (z, x, y): +Z up and the front at +X.
 _FROM_Y_UP = np.array([[0.0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+GLTF_FROM_WORLD = _FROM_Y_UP.T
 
 
 @dataclass(frozen=True)
