@@ -114,7 +114,8 @@ class SplatView {
   draw() {
     if (!this.queued) {
       this.queued = true;
-      this.last = this.last.then(() => { this.queued = false; return this.paint(); });
+      const next = () => { this.queued = false; return this.paint(); };
+      this.last = this.last.then(next, next);
     }
     return this.last;
   }
