@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sparsegen.batches import Source, find_sources, unique_names
+from sparsegen.box import Box
 from sparsegen.errors import InputError
 
 
@@ -42,12 +43,18 @@ def test_folders_and_patterns_without_pictures_are_named(tmp_path):
         find_sources([tmp_path / "fold*"])
 
 
-def test_a_table_brings_masks_and_angles(tmp_path):
+def test_a_table_brings_masks_boxes_and_angles(tmp_path):
     table = tmp_path / "list.csv"
-    table.write_text('\ufeffPicture, azimuth,elevation,mask\n"a, b.png",-30,12.5,\nsub/c.png,,,m.png\n')
+    table.write_text(
+        '\ufeffPicture, azimuth,elevation,mask,box\n"a, b.png",-30,12.5,,\nsub/c.png,,,m.png,\n'
+        'd.png,,,,"4,5, 60.5,70"\ne.png,,,,4 5 60.5 70\n'
+    )
+    box = Box(4, 5, 60.5, 70)
     assert find_sources([table]) == [
-        Source(tmp_path / "a, b.png", None, -30.0, 12.5),
+        Source(tmp_path / "a, b.png", azimuth=-30.0, elevation=12.5),
         Source(tmp_path / "sub/c.png", tmp_path / "m.png"),
+        Source(tmp_path / "d.png", box=box),
+        Source(tmp_path / "e.png", box=box),
     ]
 
 
@@ -58,6 +65,10 @@ def test_a_table_brings_masks_and_angles(tmp_path):
         ("picture,angle\na.png,3\n", "angle"),
         ("picture\n", "no rows"),
         ("picture,azimuth\na.png,left\n", r"line 2: azimuth.*'left'"),
+        ("picture,box\na.png,1 2 3\n", r"line 2: box: expected LEFT,TOP,RIGHT,BOTTOM.*'1 2 3'"),
+        ("picture,box\na.png,9 2 3 8\n", "line 2: box.*'9 2 3 8'"),
+        ("picture,box\na.png,1 2 nan 8\n", "line 2: box.*nan"),
+        ("picture,mask,box\na.png,m.png,1 2 3 4\n", "line 2: a mask needs no box"),
         ("picture,azimuth\na.png,1\nb.png,inf\n", "line 3"),
         ("picture,elevation\na.png,100\n", "line 2: elevation"),
         ("picture,mask\n,m.png\n", "line 2: no picture"),

@@ -11,20 +11,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sparsegen.box import Box
 from sparsegen.errors import InputError
 from sparsegen.formats.files import check_readable
 from sparsegen.formats.images import PICTURE_SUFFIXES
 from sparsegen.outputs import SHEET_SUFFIX
 
-_COLUMNS = ("picture", "mask", "azimuth", "elevation")
+_COLUMNS = ("picture", "mask", "box", "azimuth", "elevation")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A picture file, and what is known of it: its mask, and the angles of its camera in degrees."""
+    """A picture file, and what is known of it: its mask, a box around its object, its camera's angles in
+    degrees."""
 
     picture: Path
     mask: Path | None = None
+    box: Box | None = None
     azimuth: float | None = None
     elevation: float | None = None
 
@@ -106,7 +109,8 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 
 def read_table(path: Path) -> list[Source]:
-    """The rows of a CSV file whose first line names its columns: picture, and mask, azimuth, elevation.
+    """The rows of a CSV file whose first line names its columns: picture, and mask, box, azimuth,
+    elevation.
 
     Only `picture` must be there and filled in; files are relative to the table's folder. Raises
     `InputError`.
@@ -132,8 +136,8 @@ def _check_columns(path: Path, columns: list[str]) -> None:
     unknown = [name for name in columns if name not in _COLUMNS]
     if "picture" not in columns or unknown or len(set(columns)) < len(columns):
         raise InputError(
-            f"{path}: expected a first line of column names: picture, and any of mask, azimuth, elevation; "
-            f"found {', '.join(columns)!r}"
+            f"{path}: expected a first line of column names: picture, and any of mask, box, azimuth, "
+            f"elevation; found {', '.join(columns)!r}"
         )
 
 
@@ -142,8 +146,16 @@ def _source(path: Path, line: int, row: dict[str, str | None]) -> Source:
         found = "more cells than columns" if None in row else "no picture"
         raise InputError(f"{path}, line {line}: {found}; give one picture in each line")
     mask = (row.get("mask") or "").strip()
+    box = (row.get("box") or "").strip()
+    if mask and box:
+        raise InputError(f"{path}, line {line}: a mask needs no box; leave one of the two out")
     angles = [_angle(path, line, name, row.get(name)) for name in ("azimuth", "elevation")]
-    return Source(path.parent / picture, path.parent / mask if mask else None, *angles)
+    return Source(
+        path.parent / picture,
+        path.parent / mask if mask else None,
+        Box.parse(box, f"{path}, line {line}: box") if box else None,
+        *angles,
+    )
 
 
 def _angle(path: Path, line: int, name: str, text: str | None) -> float | None:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sparsegen.box import Box
 from sparsegen.cameras import RADIUS, Cameras, focal_at, intrinsics, on_sphere, stack
 from sparsegen.data.layouts.transforms_json import read_transforms
 from sparsegen.errors import InputError
@@ -57,15 +58,16 @@ def open_photo(
     matting: str = AUTO,
     mask: str | Path | None = None,
     model: str | Path | None = None,
+    box: Box | None = None,
 ) -> Photo:
     """A picture with its object cut out: by its mask, its own alpha, or by `matting`.
 
-    `matting` and `model` are what `sparsegen.matting.remove_background` takes. Raises `InputError`, also
-    where nothing is left of the object.
+    `matting`, `model` and `box` are what `sparsegen.matting.remove_background` takes; with a mask they say
+    nothing. Raises `InputError`, also where nothing is left of the object.
     """
     original = load_image(path)
     if mask is None:
-        cut = remove_background(original, matting, str(path), model)
+        cut = remove_background(original, matting, str(path), model, box)
     else:
         cut = apply_mask(original, load_image(mask), str(path), str(mask))
     if cut.rgba[3].max() < 0.5:
@@ -78,9 +80,10 @@ def read_photo(
     matting: str = AUTO,
     mask: str | Path | None = None,
     model: str | Path | None = None,
+    box: Box | None = None,
 ) -> Float[Tensor, "4 h w"]:
     """The cut-out picture of `open_photo` alone."""
-    return open_photo(path, matting, mask, model).rgba
+    return open_photo(path, matting, mask, model, box).rgba
 
 
 def frame(

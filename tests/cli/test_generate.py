@@ -234,7 +234,9 @@ def test_a_picture_without_an_object_can_be_given_a_mask(tmp_path, model, capsys
     Image.new("RGB", (40, 30), (200, 30, 30)).save(photo)
     command = ("generate", photo, "--model", model, "-o", tmp_path / "out", *QUICK)
     assert run(*command, "--matting", matting) == 2
-    assert one_line(capsys).endswith("give a picture with alpha (RGBA PNG), or a --mask FILE")
+    assert one_line(capsys).endswith(
+        "give a picture with alpha (RGBA PNG), or a --mask FILE, or a --box around the object"
+    )
     shape = Image.new("L", (40, 30))
     shape.paste(255, (10, 10, 30, 20))
     shape.save(mask)

@@ -17,7 +17,7 @@ DETAIL_STEPS = 60
 _SEEDS = 2**63
 # Options that say something of pictures.
 _OF_PICTURES = (
-    *("cameras", "together", "detail", "refine", "mask", "matting"),
+    *("cameras", "together", "detail", "refine", "mask", "box", "matting"),
     *("azimuth", "elevation", "roll", "focal_length", "framed"),
 )
 
@@ -43,6 +43,8 @@ def check_generate(args: argparse.Namespace) -> None:
             if args.unconditional
             else "no picture given; name one, or use --unconditional to generate from noise"
         )
+    if args.mask and args.box:
+        raise InputError("--mask says what is object, also in a box; leave --mask or --box out")
     one_object = "--cameras" if args.cameras else "--together" if args.together else None
     if args.cameras and args.together:
         raise InputError("--together finds the cameras that --cameras gives; leave one of the two out")

@@ -28,6 +28,7 @@ examples:
   sparsegen generate car.png                     car.ply, car.mp4 and car_views.png, in this folder
   sparsegen generate car.jpg -o out/car.spz      the name gives the format: ply, spz, splat, glb, gltf
   sparsegen generate photo.jpg --detail          sharper, from the photo's own pixels, in some seconds
+  sparsegen generate street.jpg --box 40,60,420,280    the one car of many that is in this box
   sparsegen generate a.png b.jpg -o out          two objects, one from each picture
   sparsegen generate photos '*.webp' list.csv -o out   folders, patterns and tables: an object from each
   sparsegen generate a.png b.png --cameras transforms.json    one object from two posed pictures
@@ -36,8 +37,8 @@ examples:
   sparsegen generate --unconditional --steps 10 --samples 4   objects from noise alone
 
 Several pictures are several objects, unless --cameras or --together says that they show one. A table is
-a CSV file: a first line `picture,mask,azimuth,elevation` (only `picture` must be there), then a line for
-each picture; files are relative to the table. A picture that fails does not stop the others.
+a CSV file: a first line `picture,mask,box,azimuth,elevation` (only `picture` must be there), then a line
+for each picture; files are relative to the table. A picture that fails does not stop the others.
 
 What is object and what is background: an RGBA picture's alpha says so, or --mask. Else --matting does:
   auto       an ONNX model in ~/.u2net (rembg's) if there is one; else the border's color if that is plain
@@ -48,6 +49,8 @@ What is object and what is background: an RGBA picture's alpha says so, or --mas
   grabcut    GrabCut, seeded from the border (needs opencv-python-headless)
   PATH       an ONNX file (U-2-Net, IS-Net, BiRefNet), or the folder of the npm package
              @imgly/background-removal-data (needs onnxruntime)
+Where several objects stand together, --box says which is meant: what is outside is background. Its numbers
+are pixels of the picture as it stands upright, from the left and from the top; a table has "40 60 420 280".
 
 Where a picture was taken from is estimated, as far as --azimuth and --elevation, or a table, do not say it
 (0, 0 is straight in front). --together estimates the camera of each photo that the table does not give,
@@ -76,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--matting", metavar="HOW", help="auto (default), border, network, grabcut or a file")
     add("--mask", type=Path, metavar="FILE", help="picture, white where the object is (for one picture)")
+    add("--box", metavar="L,T,R,B", help="left, top, right, bottom of the object in pixels (for one picture)")
     add("--samples", type=int, default=1, metavar="N", help="objects for each input, at most 64 (default: 1)")
     add(
         "--steps",
@@ -147,6 +151,7 @@ def _plan(args: argparse.Namespace) -> tuple[list[list[Source]], list[Outputs]]:
     from dataclasses import replace
 
     from sparsegen.batches import find_sources, unique_names
+    from sparsegen.box import Box
     from sparsegen.errors import InputError
     from sparsegen.formats.files import check_readable
     from sparsegen.outputs import plan_outputs
@@ -154,10 +159,14 @@ def _plan(args: argparse.Namespace) -> tuple[list[list[Source]], list[Outputs]]:
     sources = find_sources(args.pictures)
     if args.cameras:
         check_readable(args.cameras)
-    if args.mask:
+    if args.mask or args.box:
+        option = "mask" if args.mask else "box"
         if len(sources) != 1:
-            raise InputError(f"--mask: is for one picture, found {len(sources)}; list masks in a CSV table")
-        sources = [replace(sources[0], mask=args.mask)]
+            raise InputError(
+                f"--{option}: is for one picture, found {len(sources)}; a CSV table has one for each"
+            )
+        box = Box.parse(args.box, "--box") if args.box else None
+        sources = [replace(sources[0], mask=args.mask, box=box)]
     if args.unconditional:
         groups, names = [[]], ["object"]
     elif args.cameras or args.together:
@@ -212,9 +221,11 @@ def _read(
     with clock("cut-out"), progress(len(group), "photo", "cut-out") as tick:
         for source in group:
             try:
-                opened.append(photos.open_photo(source.picture, args.matting, source.mask, args.model))
+                opened.append(
+                    photos.open_photo(source.picture, args.matting, source.mask, args.model, source.box)
+                )
             except NotCutOutError as error:
-                raise InputError(f"{error}, or a --mask FILE") from None
+                raise InputError(f"{error}, or a --mask FILE, or a --box around the object") from None
             tick()
     for source, photo in zip(group, opened, strict=True):
         tell(f"{source.picture}: cut out by {photo.method}")

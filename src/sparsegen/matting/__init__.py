@@ -3,11 +3,12 @@
 A picture with alpha, or a mask, says so itself. Else a segmentation model does, where one is installed. Else
 the plain color of the border does, unless that is noisy and the foreground network that came with the model
 is sure to see an object of its kind elsewhere. Where the border is not plain, that network does; where it is
-not sure, GrabCut, seeded from the border.
+not sure, GrabCut, seeded from the border. Of several objects, a box around one says which is meant.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from sparsegen.box import Box
 from sparsegen.errors import InputError, NotCutOutError
 from sparsegen.formats.cutout import CURE, cut_out, is_cut_out, is_even, scaled_down, without_specks
 from sparsegen.metrics import alpha_iou
@@ -34,6 +36,11 @@ _AGREED = 0.8
 _REACH = 0.01
 # Pixels along the edge, inside, that may still be mixed with the background: masks are rarely that sharp.
 _MIXED = 2
+# How far beyond a box one looks, in shares of its larger side, and how sure of a pixel in it the foreground
+# network has to be to be believed: the box keeps it from what stands beside the object.
+_AROUND_BOX, _SURE_IN_BOX = 0.06, 0.9
+# An object reaches the sides of its box: what fills less of its width or height is only a part of one.
+_FILLED = 0.8
 
 
 @dataclass(frozen=True)
@@ -60,35 +67,102 @@ def check_method(method: str) -> None:
     check_model(Path(method))
 
 
+@dataclass(frozen=True)
+class _Photo:
+    """An opaque picture, small enough to be cut out, and where in it the object is, if that is known."""
+
+    rgb: Float[Tensor, "3 h w"]
+    name: str
+    model: Path
+    box: tuple[slice, slice] | None = None  # rows and columns
+
+    @property
+    def rgba(self) -> Float[Tensor, "4 h w"]:
+        return torch.cat([self.rgb, torch.ones_like(self.rgb[:1])])
+
+    def in_box(self, alpha: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+        """Coverage without what is outside the box."""
+        if self.box is None:
+            return alpha
+        inside = torch.zeros_like(alpha)
+        inside[self.box] = alpha[self.box]
+        return inside
+
+
 def remove_background(
     rgba: Float[Tensor, "4 h w"],
     method: str = AUTO,
     name: str = "the picture",
     model: str | Path | None = None,
+    box: Box | None = None,
 ) -> CutOut:
     """Cut the object of an opaque picture out; a picture with alpha keeps it, whatever the method.
 
     `method` is "auto", "border" (a plain background's color), "network" (the foreground network of the folder
-    `model`, by default of the shipped weights), "grabcut", or the path of an ONNX model. Pictures above 1024
-    pixels are scaled down. Raises `InputError` if no object is found, or the method cannot be used.
+    `model`, by default of the shipped weights), "grabcut", or the path of an ONNX model. With a `box` the
+    object is looked for in it, and what is outside is background. Pictures, or boxes, above 1024 pixels are
+    scaled down. Raises `InputError` if no object is found, or the method cannot be used.
     """
-    if is_cut_out(rgba):
-        return CutOut(rgba, "its own alpha")
     height, width = rgba.shape[1:]
+    pixels = None if box is None else box.pixels(height, width, name)
+    if is_cut_out(rgba):
+        return CutOut(rgba, "its own alpha") if pixels is None else _own_alpha_in(rgba, pixels, name)
     if min(height, width) < _SMALLEST_SIDE:
         raise InputError(
             f"{name}: is {width} x {height} pixels, too few to tell an object from its background; "
             "give a larger picture"
         )
+    folder = SHIPPED_WEIGHTS if model is None else Path(model)
+    if pixels is None:
+        return _find(_Photo(scaled_down(rgba[:3]), name, folder), method)
+    return _find_in_box(rgba[:3], pixels, name, folder, method)
+
+
+def _own_alpha_in(rgba: Float[Tensor, "4 h w"], pixels: tuple[slice, slice], name: str) -> CutOut:
+    alpha = torch.zeros_like(rgba[3])
+    alpha[pixels] = rgba[3][pixels]
+    if alpha.max() < 0.5:
+        raise InputError(f"{name}: its alpha is empty in the box; draw the box around the object")
+    return CutOut(torch.cat([rgba[:3], alpha[None]]), "its own alpha, in the box")
+
+
+def _find_in_box(
+    rgb: Float[Tensor, "3 h w"], pixels: tuple[slice, slice], name: str, model: Path, method: str
+) -> CutOut:
+    """What a method finds in a box of the picture, of which it sees no more than a little around the box.
+
+    The cut-out is the whole picture, so small that the box is as large as pictures are cut out at most.
+    """
+    around = math.ceil(_AROUND_BOX * max(side.stop - side.start for side in pixels))
+    seen = [slice(max(0, side.start - around), side.stop + around) for side in pixels]
+    part = rgb[:, seen[0], seen[1]]
+    small = scaled_down(part)
+    scale = max(small.shape[1:]) / max(part.shape[1:])
+    rows, columns = (
+        slice(round(scale * (side.start - more.start)), round(scale * (side.stop - more.start)))
+        for side, more in zip(pixels, seen, strict=True)
+    )
+    found = _find(_Photo(small, name, model, (rows, columns)), method)
+    whole = scaled_down(rgb, round(scale * max(rgb.shape[1:])))
+    rgba = torch.cat([whole, torch.zeros_like(whole[:1])])
+    top, left = (
+        min(round(scale * more.start), length - size)
+        for more, length, size in zip(seen, whole.shape[1:], small.shape[1:], strict=True)
+    )
+    rgba[:, top : top + small.shape[1], left : left + small.shape[2]] = found.rgba
+    return CutOut(rgba, f"{found.method}, in the box")
+
+
+def _find(photo: _Photo, method: str) -> CutOut:
     if method == AUTO:
-        return _best(rgba, name, model)
+        return _best(photo)
     if method == BORDER:
-        return CutOut(cut_out(rgba, name), "its plain background")
+        return _plain(photo)
     if method == NETWORK:
-        return _by_network(rgba, name, model)
+        return _by_network(photo)
     if method == GRABCUT:
-        return _grabcut(rgba, name)
-    return _model(rgba, Path(method), name)
+        return _grabcut(photo)
+    return _model(photo, Path(method))
 
 
 def apply_mask(
@@ -120,82 +194,97 @@ def _of_one_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
     return off < max(c, d) or off <= _SKEW * min(a * d, b * c)
 
 
-def _best(rgba: Float[Tensor, "4 h w"], name: str, model: str | Path | None) -> CutOut:
+def _best(photo: _Photo) -> CutOut:
     if find_spec("onnxruntime") is not None:
         from sparsegen.matting.onnx_model import find_model
 
         if (path := find_model()) is not None:
-            return _model(rgba, path, name)
-    rgb = scaled_down(rgba[:3])  # once: what follows finds it small enough
-    rgba = torch.cat([rgb, torch.ones_like(rgb[:1])])
-    seen = None if is_even(rgba) else _seen(rgba, SHIPPED_WEIGHTS if model is None else Path(model))
+            return _model(photo, path)
+    seen = None if is_even(photo.rgba) else _seen(photo)
+    if seen is not None and photo.box is not None:
+        return _with_edges(photo, seen)
     try:
-        plain = cut_out(rgba, name)
+        plain = _plain(photo)
     except InputError:
         if seen is None and find_spec("cv2") is None:
             raise
-        return _grabcut(rgba, name) if seen is None else _with_edges(rgba, seen, name)
-    if seen is not None and alpha_iou(seen, plain[3]) < _AGREED:  # a road or a wall is nearly plain, too
-        return _with_edges(rgba, seen, name)
-    return CutOut(plain, "its plain background")
+        return _grabcut(photo) if seen is None else _with_edges(photo, seen)
+    if seen is not None and alpha_iou(seen, plain.rgba[3]) < _AGREED:  # a road or a wall is nearly plain, too
+        return _with_edges(photo, seen)
+    return plain
 
 
-def _by_network(rgba: Float[Tensor, "4 h w"], name: str, model: str | Path | None) -> CutOut:
-    folder = SHIPPED_WEIGHTS if model is None else Path(model)
-    if not (folder / FOREGROUND).is_dir():
+def _plain(photo: _Photo) -> CutOut:
+    rgba = cut_out(photo.rgba, photo.name)
+    if photo.box is not None:
+        rgba = torch.cat([rgba[:3], _checked(photo, rgba[3])[None]])
+    return CutOut(rgba, "its plain background")
+
+
+def _by_network(photo: _Photo) -> CutOut:
+    if not (photo.model / FOREGROUND).is_dir():
         raise InputError(
-            f"--matting network: {folder} has no foreground network; `sparsegen foreground` trains one, "
+            f"--matting network: {photo.model} has no foreground network; `sparsegen foreground` trains one, "
             "or choose another way"
         )
-    coverage = _seen(rgba, folder)
+    coverage = _seen(photo)
     if coverage is None:
         raise NotCutOutError(
-            f"{name}: is opaque, and the model's foreground network is not sure to see an object; {CURE}"
+            f"{photo.name}: is opaque, and the model's foreground network is not sure to see an object; "
+            f"{CURE}"
         )
-    return _with_edges(rgba, coverage, name)
+    return _with_edges(photo, coverage)
 
 
-def _seen(rgba: Float[Tensor, "4 h w"], folder: Path) -> Float[Tensor, "h2 w2"] | None:
-    """What the foreground network of a model folder finds, if there is one and it is sure."""
+def _seen(photo: _Photo) -> Float[Tensor, "h w"] | None:
+    """What the model's foreground network finds, if there is one and it is sure."""
     from sparsegen.matting.network import find_object, load_net
 
-    net = load_net(folder)
-    return None if net is None else find_object(net, scaled_down(rgba[:3]))
+    net = load_net(photo.model)
+    coverage = None if net is None else find_object(net, photo.rgb, closer=photo.box is None)
+    if coverage is None or photo.box is None:
+        return coverage
+    solid = coverage[photo.box] > 0.5
+    filled = min(float(solid.any(dim).float().mean()) for dim in (0, 1))
+    return photo.in_box(coverage) if filled > _FILLED else None
 
 
-def _with_edges(rgba: Float[Tensor, "4 h w"], coverage: Float[Tensor, "h2 w2"], name: str) -> CutOut:
+def _with_edges(photo: _Photo, coverage: Float[Tensor, "h w"]) -> CutOut:
     """The cut-out of what the foreground network has found."""
-    rgb, method = scaled_down(rgba[:3]), "the model's foreground network"
+    method = "the model's foreground network"
     if find_spec("cv2") is not None:
-        from sparsegen.matting.grabcut import refined
+        from sparsegen.matting.grabcut import SURE, refined
 
-        coverage, method = refined(rgb, coverage), f"{method}, its edges by GrabCut"
-    return CutOut(_with_clean_edges(rgb, _checked(coverage, name)), method)
+        coverage = refined(photo.rgb, coverage, SURE if photo.box is None else _SURE_IN_BOX)
+        method = f"{method}, its edges by GrabCut"
+    return _cut(photo, coverage, method)
 
 
-def _model(rgba: Float[Tensor, "4 h w"], path: Path, name: str) -> CutOut:
+def _model(photo: _Photo, path: Path) -> CutOut:
     from sparsegen.matting.onnx_model import load_segmenter
 
-    rgb = scaled_down(rgba[:3])
-    alpha = load_segmenter(path).coverage(rgb)
-    return CutOut(_with_clean_edges(rgb, _checked(alpha, name)), f"the model {path.name}")
+    return _cut(photo, load_segmenter(path).coverage(photo.rgb), f"the model {path.name}")
 
 
-def _grabcut(rgba: Float[Tensor, "4 h w"], name: str) -> CutOut:
+def _grabcut(photo: _Photo) -> CutOut:
     from sparsegen.matting.grabcut import grabcut
 
-    rgb = scaled_down(rgba[:3])
-    return CutOut(_with_clean_edges(rgb, _checked(grabcut(rgb), name)), "GrabCut, from its border")
+    return _cut(photo, grabcut(photo.rgb, photo.box), "GrabCut, from its border")
 
 
-def _checked(alpha: Float[Tensor, "h w"], name: str) -> Float[Tensor, "h w"]:
-    """Coverage without specks, if it is neither nothing nor everything."""
+def _cut(photo: _Photo, alpha: Float[Tensor, "h w"], method: str) -> CutOut:
+    return CutOut(_with_clean_edges(photo.rgb, _checked(photo, alpha)), method)
+
+
+def _checked(photo: _Photo, alpha: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+    """Coverage in the box and without specks, if it is neither nothing nor everything."""
+    alpha = photo.in_box(alpha)
     solid = alpha > 0.5
     kept = without_specks(solid)
     share = float(kept.float().mean())
     if share < _SMALLEST_SHARE or share > 1 - _SMALLEST_SHARE:
         found = "nothing" if share < 0.5 else "no background"
-        raise NotCutOutError(f"{name}: is opaque everywhere, and {found} was found in it; {CURE}")
+        raise NotCutOutError(f"{photo.name}: is opaque everywhere, and {found} was found in it; {CURE}")
     return torch.where(solid & ~kept, torch.zeros_like(alpha), alpha)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import torch
@@ -20,21 +22,33 @@ _BORDER = 0.02
 # An island smaller than this share of the largest is background.
 _ISLAND = 0.1
 # A rough cut-out that is as sure as this, or surer, is believed.
-_SURE = 0.98
+SURE = 0.98
 # Background around the object that is looked at to tell it apart, in shares of the object's larger side.
 _AROUND = 0.125
 
 
-def grabcut(rgb: Float[Tensor, "3 h w"]) -> Float[Tensor, "h w"]:
-    """Coverage, 0 or 1 but along the edge, of what differs from the border of the picture."""
+def grabcut(rgb: Float[Tensor, "3 h w"], box: tuple[slice, slice] | None = None) -> Float[Tensor, "h w"]:
+    """Coverage, 0 or 1 but along the edge, of what differs from the border of the picture, or from what is
+    outside a box, given by its rows and columns."""
     seeds = _seeds(*_size(rgb))
+    if box is not None:
+        scale = seeds.shape[0] / rgb.shape[1], seeds.shape[1] / rgb.shape[2]
+        rows, columns = (
+            slice(math.floor(s * side.start), math.ceil(s * side.stop))
+            for s, side in zip(scale, box, strict=True)
+        )
+        outside = np.ones(seeds.shape, dtype=bool)
+        outside[rows, columns] = False
+        seeds[outside] = cv2.GC_BGD
     if not (seeds == cv2.GC_PR_FGD).any():  # too small to have an inside
         return torch.zeros(rgb.shape[1:])
     return _cut(rgb, seeds)
 
 
-def refined(rgb: Float[Tensor, "3 h w"], coverage: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
-    """A rough cut-out with edges where the picture has them."""
+def refined(
+    rgb: Float[Tensor, "3 h w"], coverage: Float[Tensor, "h w"], sure: float = SURE
+) -> Float[Tensor, "h w"]:
+    """A rough cut-out with edges where the picture has them; where it is as `sure` as that it is believed."""
     top, bottom, left, right = (round(edge) for edge in object_boxes(coverage[None])[0].tolist())
     around = round(_AROUND * max(bottom - top, right - left))
     rows = slice(max(0, top - around), bottom + around)
@@ -42,8 +56,8 @@ def refined(rgb: Float[Tensor, "3 h w"], coverage: Float[Tensor, "h w"]) -> Floa
     part = rgb[:, rows, columns]
     chances = F.interpolate(coverage[None, None, rows, columns], _size(part), mode="area")[0, 0].numpy()
     seeds = np.where(chances > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    seeds[chances >= _SURE] = cv2.GC_FGD
-    seeds[chances <= 1 - _SURE] = cv2.GC_BGD
+    seeds[chances >= sure] = cv2.GC_FGD
+    seeds[chances <= 1 - sure] = cv2.GC_BGD
     inside = (seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD)
     if inside.all() or not inside.any():
         return coverage

@@ -29,12 +29,17 @@ def load_net(model_folder: Path) -> ForegroundNet | None:
 
 
 @torch.inference_mode()
-def find_object(net: ForegroundNet, rgb: Float[Tensor, "3 h w"]) -> Float[Tensor, "h w"] | None:
-    """Coverage of the object that a picture shows; None where the network is not sure to see one."""
+def find_object(
+    net: ForegroundNet, rgb: Float[Tensor, "3 h w"], closer: bool = True
+) -> Float[Tensor, "h w"] | None:
+    """Coverage of the object that a picture shows; None where the network is not sure to see one.
+
+    It looks closer and closer, unless the object fills the picture already.
+    """
     height, width = rgb.shape[1:]
     row, column, side = height / 2, width / 2, float(max(height, width))
     coverage = rgb.new_zeros(height, width)
-    for _ in range(_LOOKS):
+    for _ in range(_LOOKS if closer else 1):
         coverage = _look(net, rgb, row, column, side)
         inside = coverage > 0.5
         if inside.float().mean() < _SMALLEST_SHARE or coverage[inside].mean() < _SURE:
