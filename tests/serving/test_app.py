@@ -269,3 +269,50 @@ def test_the_schema_says_what_is_answered(serve, picture):
     job = done(client, send(client, picture, detail=True))
     assert set(job) == set(told)
     assert job["detail"]
+
+
+def two_cars():
+    """A red shape and, far to the right, a blue one, over white."""
+    pixels = np.full((60, 160, 3), 255, np.uint8)
+    pixels[20:45, 10:60] = (200, 30, 30)
+    pixels[15:45, 100:150] = (30, 30, 200)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("box", "color"), [("8,16,64,50", 0), ("96 12 155 48", 2)])
+def test_the_object_is_the_one_in_the_box(serve, box, color):
+    client = serve()
+    job = done(client, send(client, two_cars(), boxes=[box]))
+    cutout = Image.open(io.BytesIO(client.get(f"/api/jobs/{job['id']}/cutouts/0").content))
+    assert cutout.size == ((50, 25) if color == 0 else (50, 30))
+    assert np.array(cutout)[10, 10, :3].argmax() == color
+    both = done(client, send(client, two_cars(), boxes=[""]))
+    assert Image.open(io.BytesIO(client.get(f"/api/jobs/{both['id']}/cutouts/0").content)).size == (140, 30)
+
+
+def test_boxes_belong_to_their_pictures(serve, picture):
+    client = serve()
+    job = done(client, send(client, picture, two_cars(), boxes=["", "96,12,155,48"]))
+    sizes = [
+        Image.open(io.BytesIO(client.get(f"/api/jobs/{job['id']}/cutouts/{i}").content)).size for i in (0, 1)
+    ]
+    assert sizes[1] == (50, 30) != sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "said"),
+    [(["1,2,3"], "box 1: expected LEFT,TOP"), (["", "1,2,3,4"], "2 boxes for 1 pictures"), (["x"] * 9, "")],
+)
+def test_boxes_that_cannot_be_used_are_refused(serve, boxes, said):
+    answer = send(serve(), two_cars(), boxes=boxes)
+    assert (answer.status_code, said in answer.text) == (422, True)
+
+
+def test_a_box_without_an_object_is_said(serve):
+    client = serve()
+    job = done(client, send(client, two_cars(), boxes=["62,5,98,12"]))
+    assert job["state"] == "failed"
+    assert job["error"].startswith("picture 1: ")
+    assert job["error"].endswith("or draw a box around the object")

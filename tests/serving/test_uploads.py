@@ -61,7 +61,7 @@ def test_a_picture_that_cannot_be_used_tells_no_path(serve, tmp_path):
     Image.new("RGB", (40, 30), (200, 30, 30)).save(full, "PNG")
     job = done(client, send(client, full.getvalue()))
     assert job["error"].startswith("picture 1: ")
-    assert job["error"].endswith("give a picture with alpha (RGBA PNG)")  # the page takes no masks
+    assert job["error"].endswith("(RGBA PNG), or draw a box around the object")  # the page takes no masks
     answer = client.post("/api/files", files={"file": ("car.ply", b"ply\nnonsense")})
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith("the file: ")

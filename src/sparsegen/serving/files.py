@@ -55,4 +55,4 @@ def at_a_path(data: bytes, name: str, suffix: str = "") -> Iterator[Path]:
         try:
             yield path
         except InputError as error:
-            raise InputError(str(error).replace(str(path), name)) from None
+            raise type(error)(str(error).replace(str(path), name)) from None

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from sparsegen.box import Box
 from sparsegen.formats.images import to_pil
 from sparsegen.photos import open_photo
 from sparsegen.pose import CameraEstimate
@@ -25,13 +26,14 @@ _LARGEST = 512
 class Picture:
     """A picture of an object: as a file, or cut out already; and what is known of its camera.
 
-    `known` are azimuth and elevation in degrees, `roll` is how far the object is turned clockwise in it, None
-    where they are to be found; `estimates` are those of a level camera, best first, if they have been made.
-    `focal_length` is that of the cut-out as if it were a whole picture, in millimetres on 35 mm film, if the
-    camera noted one.
+    A file's object is in its `box`, if it has one. `known` are azimuth and elevation in degrees, `roll` is
+    how far the object is turned clockwise in it, None where they are to be found; `estimates` are those of a
+    level camera, best first, if they have been made. `focal_length` is that of the cut-out as if it were a
+    whole picture, in millimetres on 35 mm film, if the camera noted one.
     """
 
     content: bytes | UInt8[Tensor, "4 h w"]
+    box: Box | None = None
     known: tuple[float | None, float | None] = (None, None)
     roll: float | None = None
     estimates: tuple[CameraEstimate, ...] | None = None
@@ -55,7 +57,7 @@ def cut_out_small(picture: Picture, name: str, model: Path) -> Picture:
     """
     assert isinstance(picture.content, bytes)
     with at_a_path(picture.content, name) as path:
-        photo = open_photo(path, model=model)
+        photo = open_photo(path, model=model, box=picture.box)
     rgba = photo.rgba
     seen = rgba[3] > 0
     rows, columns = (torch.where(seen.any(dim))[0] for dim in (1, 0))

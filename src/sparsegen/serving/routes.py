@@ -10,6 +10,7 @@ from fastapi import Body, FastAPI, File, Form, HTTPException, UploadFile
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
+from sparsegen.box import Box
 from sparsegen.editing import query_count
 from sparsegen.errors import InputError
 from sparsegen.formats.images import check_image
@@ -83,15 +84,21 @@ def add_jobs(app: FastAPI, jobs: Jobs[Order, Result], studio: Studio, limits: Li
         azimuth: Annotated[_Angle | None, Form()] = None,
         elevation: Annotated[_Angle | None, Form()] = None,
         roll: Annotated[_Roll | None, Form()] = None,
+        boxes: Annotated[list[str] | None, Form(max_length=MAX_PICTURES)] = None,
     ) -> Told:
         """Make objects from one picture, or a few of the same object; the angles are the first picture's.
-        With `detail` they are sharpened by the pictures."""
+        With `detail` they are sharpened by the pictures. `boxes` say where in each picture the object is:
+        `LEFT,TOP,RIGHT,BOTTOM` in pixels of the upright picture, nothing for one without other objects."""
         contents = [picture.file.read() for picture in pictures]
         for content in contents:
             check_image(content, limits.pixels)
-        first, *others = contents
-        taken = (Picture(first, (azimuth, elevation), roll), *map(Picture, others))
-        return told(jobs.submit(Order(taken, samples, steps, seed, detail)))
+        if len(boxes or ()) > len(contents):
+            raise InputError(f"{len(boxes or ())} boxes for {len(contents)} pictures; give one each")
+        found = [Box.parse(box, f"box {i}") if box.strip() else None for i, box in enumerate(boxes or (), 1)]
+        found += [None] * (len(contents) - len(found))
+        first, *others = map(Picture, contents, found)
+        first = replace(first, known=(azimuth, elevation), roll=roll)
+        return told(jobs.submit(Order((first, *others), samples, steps, seed, detail)))
 
     @app.post("/api/jobs/{job_id}/again", status_code=202, response_model_exclude_unset=True)
     def make_again(job_id: str, body: Again) -> Told:

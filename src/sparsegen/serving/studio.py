@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sparsegen.detail import STEPS, add_detail
 from sparsegen.editing import attention_likeness
-from sparsegen.errors import InputError
+from sparsegen.errors import InputError, NotCutOutError
 from sparsegen.exemplars import TIMES
 from sparsegen.gaussians import Gaussians
 from sparsegen.generation import Pipeline
@@ -199,7 +199,10 @@ class _Progress:
 def _cut_out(picture: Picture, name: str, model: Path) -> Picture:
     if isinstance(picture.content, Tensor):
         return picture
-    return cut_out_small(picture, name, model)
+    try:
+        return cut_out_small(picture, name, model)
+    except NotCutOutError as error:
+        raise InputError(f"{error}, or draw a box around the object") from None
 
 
 def _estimated(pipeline: Pipeline, picture: Picture) -> Picture:

@@ -22,7 +22,8 @@ const api = {
 
   make(pictures, settings) {
     const form = new FormData();
-    for (const picture of pictures) form.append("pictures", picture);
+    for (const { file } of pictures) form.append("pictures", file);
+    for (const { box } of pictures) form.append("boxes", box ? box.join() : "");
     for (const [name, value] of Object.entries(settings)) if (value !== "") form.append(name, value);
     return ask("jobs", { method: "POST", body: form }).then((r) => r.json());
   },

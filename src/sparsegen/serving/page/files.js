@@ -17,14 +17,23 @@ function take(files, input = "") {
   }, images.length ? "Sending" : "Opening the file");
 }
 
-async function makeFrom(images, signal) {
-  const before = pictures, same = $("more").checked && before.length > 0;
-  pictures = same ? [...before, ...images] : images;
+function makeFrom(images, signal) {
+  const taken = images.map((file) => ({ file, box: null }));
+  const same = $("more").checked && pictures.length > 0;
+  return makeOf(same ? [...pictures, ...taken] : taken, signal, same);
+}
+
+/** Make the object of these pictures, which are then the page's. */
+async function makeOf(wanted, signal, same) {
+  const before = pictures;
+  pictures = wanted;
   try {
     if (pictures.length > MOST) throw new Error(`${pictures.length} pictures: expected at most ${MOST} of one object; leave some out.`);
     await make(signal, same);
   } catch (error) {
     pictures = before;
+    const [, number] = /^picture (\d+): .* box /.exec(error.message) || [];
+    if (number) boxing.open(wanted, number - 1); // what it could not cut out
     throw error;
   }
 }

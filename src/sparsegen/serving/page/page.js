@@ -4,8 +4,8 @@
 const TOUCH = matchMedia("(pointer: coarse)").matches;
 const LARGE = 50000; // Gaussians: files of more are not made only to tell their size
 
-let view, editor, camera, samples;
-let pictures = [], scrubLater = false;
+let view, editor, camera, boxing, samples;
+let pictures = [], scrubLater = false; // each a file, and a box around its object or null
 let weight = { state: "", bytes: null }, weighing = null;
 const objects = []; // everything that was made or opened, for swapping
 
@@ -80,6 +80,7 @@ async function show(job, known, same, name = `object ${objects.length + 1}`) {
   const keep = job.queries === editor.job?.queries && job.least_queries ? editor.keep : job.queries;
   const left = same ? editor.carry(job) : "";
   if (!same) camera.forget();
+  boxing.close();
   const why = await editor.open(job, sample, keep);
   objects.push({ job, name });
   view.orbit = new Orbit(job.frame.target, job.frame.radius);
@@ -194,6 +195,8 @@ function listen() {
   listenToFiles();
   $("again").addEventListener("click", () => attempt(makeAgain, "Making"));
   $("detail").addEventListener("change", () => attempt(makeAgain, "Making"));
+  $("box-open").addEventListener("click", () => (boxing.isOpen ? boxing.close() : boxing.open(pictures, camera.picture)));
+  $("cutouts").addEventListener("click", () => boxing.close());
   $("refind").addEventListener("click", () => attempt((signal) => {
     camera.find();
     return makeAgain(signal);
@@ -235,6 +238,7 @@ function start() {
     Object.assign(view.orbit, { azimuth, elevation });
     view.turned();
   }, () => attempt(makeAgain, "Making"));
+  boxing = new BoxPanel((wanted) => attempt((signal) => makeOf(wanted, signal, false), "Making"));
   steer(view, (x, y, event) => editor.pick(x, y, event.shiftKey || $("add").checked));
   listen();
 }
