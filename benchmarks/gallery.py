@@ -1,7 +1,7 @@
 """Draw what becomes of pictures that training never saw, each on the user's way: an opaque picture, cut
 out, its camera estimated.
 
-    python benchmarks/gallery.py PICTURES -o docs/gallery.png     a folder of pictures
+    python benchmarks/gallery.py PICTURES -o docs/gallery.png     a folder of pictures, or a table of them
     python benchmarks/gallery.py FILE.pack -o docs/gallery.png    a packed viewset, with the truth beside
 
 Of a packed viewset it also prints how far off the camera was, and the PSNR of all other views: on the
@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from sparsegen.batches import find_sources
+from sparsegen.batches import Source, find_sources
 from sparsegen.data.packed import Viewsets, load_packed
 from sparsegen.data.viewpoints import INPUT_VIEW
 from sparsegen.detail import add_detail
@@ -60,7 +60,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("source", type=Path, help="folder of pictures, or packed viewset")
+    add("source", type=Path, help="folder of pictures, table of them, or packed viewset")
     add("-o", "--output", type=Path, default=Path("gallery.png"))
     add("--model", help="model folder (default: shipped weights)")
     add("--only", nargs="+", metavar="NAME", help="these objects of the viewset alone")
@@ -76,9 +76,9 @@ def main() -> None:
         draw_pictures(pipeline, args)
 
 
-def generate(pipeline: Pipeline, path: Path, detail: bool = False) -> Outcome:
-    """What `sparsegen generate PICTURE` does."""
-    photo = open_photo(path, model=pipeline.source)
+def generate(pipeline: Pipeline, source: Source, detail: bool = False) -> Outcome:
+    """What `sparsegen generate PICTURE` does, with a mask or a box if there is one."""
+    photo = open_photo(source.picture, mask=source.mask, model=pipeline.source, box=source.box)
     camera = estimate_camera(pipeline, photo.rgba)[0]
     angles = camera.azimuth, camera.elevation
     views = view_from(pipeline, photo.rgba, *angles, photo.focal_length)
@@ -92,16 +92,18 @@ def generate(pipeline: Pipeline, path: Path, detail: bool = False) -> Outcome:
 
 def draw_pictures(pipeline: Pipeline, args: argparse.Namespace) -> None:
     """One row a picture: itself if any had to be cut out, the cut-out, its object from there and around."""
-    outcomes = {s.picture: generate(pipeline, s.picture, args.detail) for s in find_sources([args.source])}
-    cut_out = all(is_cut_out(found.photo.original) for found in outcomes.values())
+    sources = find_sources([args.source])
+    outcomes = [generate(pipeline, source, args.detail) for source in sources]
+    cut_out = all(is_cut_out(found.photo.original) for found in outcomes)
     titles = ["input", "generated"] if cut_out else ["photograph", "input", "generated"]
     rows, labels = [], []
-    for path, found in outcomes.items():
+    for source, found in zip(sources, outcomes, strict=True):
         seen = as_large(found.views.images[0, 0], args.size)
         around = pictures_around(found.gaussians, 2 * NOVEL_VIEWS, args.size)
         original = [] if cut_out else [whole(found.photo.original, args.size)[0]]
         rows.append([*original, seen, found.from_there(args.size), *around])
-        labels.append(f"{path.stem} {_words(found.camera)}")
+        boxed = " in its box" if source.box else ""
+        labels.append(f"{source.picture.stem}{boxed} {_words(found.camera)}")
     contact_sheet(rows, args.output, titles, labels)
 
 
@@ -113,7 +115,7 @@ def draw_viewset(pipeline: Pipeline, viewsets: Viewsets, args: argparse.Namespac
     shown = [targets.index(view) for view in spread(targets, NOVEL_VIEWS)]
     rows, labels, table = [], [], []
     for index, path in zip(ids, _opaque_pictures(viewsets, ids, args), strict=True):
-        found = generate(pipeline, path, args.detail)
+        found = generate(pipeline, Source(path), args.detail)
         given = viewsets.views(torch.tensor([index]), torch.tensor([[args.view]]))
         truth = viewsets.views(torch.tensor([index]), torch.tensor([targets]))
         mine = _render(found.gaussians, truth)

@@ -1,6 +1,7 @@
-"""Take the pictures of the page that docs/page.md shows, in headless Chromium.
+"""Take the pictures of the page that docs/page.md shows, in headless Chromium; that of a box drawn in a
+photograph, where one is given.
 
-python benchmarks/page_pictures.py -o docs
+python benchmarks/page_pictures.py -o docs --boxed street.png 46,42,453,272
 """
 
 import argparse
@@ -14,6 +15,7 @@ from typing import Any
 import uvicorn
 from playwright.sync_api import Page, sync_playwright
 
+from sparsegen.box import Box
 from sparsegen.generation import Pipeline
 from sparsegen.serving.app import create_app
 
@@ -30,6 +32,7 @@ def main() -> None:
     )
     parser.add_argument("-o", "--output", type=Path, default=Path("docs"))
     parser.add_argument("--picture", type=Path, default=CAR)
+    parser.add_argument("--boxed", nargs=2, metavar=("PICTURE", "BOX"), help="as for sparsegen generate")
     parser.add_argument("--model", help="model folder (default: shipped weights)")
     parser.add_argument("--browser", default=shutil.which("chromium"), help="path of Chromium")
     args = parser.parse_args()
@@ -38,6 +41,10 @@ def main() -> None:
         browser = driver.chromium.launch(executable_path=args.browser, args=_ARGUMENTS)
         with browser.new_page(viewport={"width": 1180, "height": 820}) as page:
             take_desktop(page, address, args)
+            if args.boxed:
+                take_boxed(
+                    page, address, Path(args.boxed[0]), Box.parse(args.boxed[1], "--boxed"), args.output
+                )
         with browser.new_page(
             viewport={"width": 360, "height": 780}, device_scale_factor=2, has_touch=True
         ) as page:
@@ -87,6 +94,16 @@ def take_desktop(page: Page, address: str, args: argparse.Namespace) -> None:
         page.keyboard.press("ArrowRight")
     rest(page)
     page.screenshot(path=args.output / "page_samples.png")
+
+
+def take_boxed(page: Page, address: str, picture: Path, box: Box, output: Path) -> None:
+    """The box as it is drawn, and the object before it is made again."""
+    make(page, address, picture)
+    page.click("#box-open")
+    for edge, value in box._asdict().items():
+        page.fill(f"#box-{edge}", f"{value:g}")
+    rest(page)
+    page.screenshot(path=output / "page_box.png")
 
 
 def make(page: Page, address: str, picture: Path) -> None:
