@@ -49,8 +49,8 @@ def find_sources(arguments: Sequence[Path]) -> list[Source]:
 def unique_names(paths: Sequence[Path]) -> list[str]:
     """A name for each file: its stem, and where that is not enough its folders, its suffix, a number.
 
-    >>> unique_names([Path("a/car.png"), Path("b/car.png"), Path("van.png")])
-    ['a_car', 'b_car', 'van']
+    >>> unique_names([Path("a/car.png"), Path("b/car.png"), Path("van.png"), Path("van.png")])
+    ['a_car', 'b_car', 'van', 'van_2']
     """
     names = [path.stem for path in paths]
     if not (twice := _repeated(names)):
@@ -60,7 +60,8 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     for i, (path, folder) in enumerate(zip(paths, folders, strict=True)):
         if path.stem.casefold() in twice:
             names[i] = "_".join([*folder.relative_to(shared).parts, path.stem])
-    twice = _repeated(names)
+    files = {(name.casefold(), path.suffix) for name, path in zip(names, paths, strict=True)}
+    twice = _repeated([name for name, _ in files])  # one file with several boxes is told apart by numbers
     for i, path in enumerate(paths):
         if names[i].casefold() in twice:
             names[i] += path.suffix.replace(".", "_")
