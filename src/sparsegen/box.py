@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from sparsegen.errors import InputError
 
-# Fewer pixels on a side show no object.
-_SMALLEST_SIDE = 4
+# Pictures, and parts of them, of fewer pixels on a side show no object and no background.
+SMALLEST_SIDE = 4
 
 
 class Box(NamedTuple):
@@ -42,7 +42,7 @@ class Box(NamedTuple):
         """
         rows = slice(max(0, round(self.top)), min(height, round(self.bottom)))
         columns = slice(max(0, round(self.left)), min(width, round(self.right)))
-        if min(rows.stop - rows.start, columns.stop - columns.start) < _SMALLEST_SIDE:
+        if min(rows.stop - rows.start, columns.stop - columns.start) < SMALLEST_SIDE:
             raise InputError(
                 f"{name}: is {width} x {height} pixels, too little of it is in the box "
                 f"{','.join(f'{edge:g}' for edge in self)}; give LEFT,TOP,RIGHT,BOTTOM in its pixels"

@@ -102,7 +102,7 @@ def test_a_box_is_typed(page, two_cars):
 
 
 def test_a_picture_that_cannot_be_cut_out_asks_for_a_box(page, two_cars, tmp_path):
-    """Stripes all over: nothing stands out. The first picture keeps its object until the box is drawn."""
+    """White all over: nothing stands out. The next picture needs none, and the box is put away."""
     pixels = np.full((120, 200, 3), 255, np.uint8)
     Image.fromarray(pixels).save(tmp_path / "plain.png")
     page.set_input_files("#pictures", str(tmp_path / "plain.png"))

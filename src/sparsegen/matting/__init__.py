@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from sparsegen.box import Box
+from sparsegen.box import SMALLEST_SIDE, Box
 from sparsegen.errors import InputError, NotCutOutError
 from sparsegen.formats.cutout import CURE, cut_out, is_cut_out, is_even, scaled_down, without_specks
 from sparsegen.metrics import alpha_iou
@@ -28,8 +28,6 @@ AUTO, BORDER, NETWORK, GRABCUT = "auto", "border", "network", "grabcut"
 _SMALLEST_SHARE = 1e-3  # of the picture: less is no object
 # By how much the proportions of a mask may differ from its picture's.
 _SKEW = 0.02
-# Pictures of fewer pixels on a side show no object and no background.
-_SMALLEST_SIDE = 4
 # A plain background's cut-out and the foreground network's mean the same object from this overlap on.
 _AGREED = 0.8
 # How far, in shares of the picture's larger side, an edge pixel looks for the object's own color.
@@ -82,11 +80,7 @@ class _Photo:
 
     def in_box(self, alpha: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
         """Coverage without what is outside the box."""
-        if self.box is None:
-            return alpha
-        inside = torch.zeros_like(alpha)
-        inside[self.box] = alpha[self.box]
-        return inside
+        return alpha if self.box is None else _inside(alpha, self.box)
 
 
 def remove_background(
@@ -107,7 +101,7 @@ def remove_background(
     pixels = None if box is None else box.pixels(height, width, name)
     if is_cut_out(rgba):
         return CutOut(rgba, "its own alpha") if pixels is None else _own_alpha_in(rgba, pixels, name)
-    if min(height, width) < _SMALLEST_SIDE:
+    if min(height, width) < SMALLEST_SIDE:
         raise InputError(
             f"{name}: is {width} x {height} pixels, too few to tell an object from its background; "
             "give a larger picture"
@@ -119,11 +113,16 @@ def remove_background(
 
 
 def _own_alpha_in(rgba: Float[Tensor, "4 h w"], pixels: tuple[slice, slice], name: str) -> CutOut:
-    alpha = torch.zeros_like(rgba[3])
-    alpha[pixels] = rgba[3][pixels]
+    alpha = _inside(rgba[3], pixels)
     if alpha.max() < 0.5:
         raise InputError(f"{name}: its alpha is empty in the box; draw the box around the object")
     return CutOut(torch.cat([rgba[:3], alpha[None]]), "its own alpha, in the box")
+
+
+def _inside(alpha: Float[Tensor, "h w"], box: tuple[slice, slice]) -> Float[Tensor, "h w"]:
+    inside = torch.zeros_like(alpha)
+    inside[box] = alpha[box]
+    return inside
 
 
 def _find_in_box(
