@@ -95,6 +95,22 @@ def test_what_does_not_fill_the_box_is_not_believed(cluttered, true_alpha, no_on
     assert overlap(remove_background(photo).rgba[3], true_alpha) < 0.6
 
 
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [((1143, 1259), Box(58, 0, 1174, 1143)), ((1259, 1143), Box(0, 58, 1143, 1174))],
+)
+def test_the_whole_picture_holds_what_is_scaled_down_with_its_box(size, box, red_everywhere):
+    """From edge to edge, where roundings of the part's size and of the whole's could differ."""
+    photo = torch.cat([torch.full((3, *size), 0.5), torch.ones(1, *size)])
+    left, top, right, bottom = (round(edge) for edge in box)
+    photo[:3, top + 9 : bottom - 9, left + 9 : right - 9] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
+    found = remove_background(photo, "network", box=box).rgba
+    scale = found.shape[1] / size[0]
+    assert found.shape[2] == pytest.approx(scale * size[1], abs=1)
+    truth = (photo[0] > 0.8).float()[None, None]
+    assert overlap(found[3], F.interpolate(truth, found.shape[1:], mode="bilinear")[0, 0]) > 0.95
+
+
 def test_own_alpha_counts_in_the_box(twins, true_alpha):
     both = torch.cat([twins[0][:3], torch.cat([true_alpha, true_alpha], 1)[None]])
     cut = remove_background(both, box=BOX)

@@ -142,11 +142,12 @@ def _find_in_box(
         for side, more in zip(pixels, seen, strict=True)
     )
     found = _find(_Photo(small, name, model, (rows, columns)), method)
-    whole = scaled_down(rgb, round(scale * max(rgb.shape[1:])))
+    size = [round(scale * length) for length in rgb.shape[1:]]  # rounded as `small` is, which so fits into it
+    whole = rgb if scale == 1 else F.interpolate(rgb[None], size, mode="bilinear", antialias=True)[0]
     rgba = torch.cat([whole, torch.zeros_like(whole[:1])])
     top, left = (
-        min(round(scale * more.start), length - size)
-        for more, length, size in zip(seen, whole.shape[1:], small.shape[1:], strict=True)
+        min(round(scale * more.start), length - part_length)
+        for more, length, part_length in zip(seen, size, small.shape[1:], strict=True)
     )
     rgba[:, top : top + small.shape[1], left : left + small.shape[2]] = found.rgba
     return CutOut(rgba, f"{found.method}, in the box")
